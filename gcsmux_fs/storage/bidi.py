@@ -1,44 +1,32 @@
 """Implements `BidiTransport`: BidiReadObject calls over grpc.aio.
 
-Theory of operation. The module `bridged_call` describes the two halves of a call. This module adds
-the writing of messages: a short asyncio task writes each message, including the opening message.
+Theory of operation. The module `writable_call` describes the two halves of a call, and how messages
+are written.
 
 If the opening message is the only message of a call (`half_close`), gRPC's interface for single
 requests is used. The server receives the same bytes, but gRPC sends the headers, the message and
 the half-close in one batch, and no write has to be awaited or cancelled.
-
-Two properties of grpcio 1.85 matter for writing:
-
-- A write that waits for the connection continues to wait after its call was cancelled.
-- If a write fails because its call has just ended, gRPC replaces the status and the details from
-  the server with "Internal error from Core". Measured: of 100 calls that a server refused
-  immediately, 22 lost their status.
-
-One rule avoids both problems: as soon as a call is done, its unfinished write is cancelled, before
-the write can fail.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
-import grpc
-import grpc.aio
-
 from gcsmux_fs.storage.billing import BilledRequests
-from gcsmux_fs.storage.bridged_call import AsyncioHalf, TrioHalf
-from gcsmux_fs.storage.call_starter import CallStarter, now
+from gcsmux_fs.storage.call_starter import CallStarter
 from gcsmux_fs.storage.channels import ChannelSettings, Metadata, request_headers
 from gcsmux_fs.storage.codec import bucket_path, decode_bidi_response, encode_bidi_request
-from gcsmux_fs.storage.ports import BidiListener
+from gcsmux_fs.storage.ports import BidiMessage
+from gcsmux_fs.storage.writable_call import WritableAsyncioHalf, WritableTrioHalf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import grpc.aio
+
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.storage.connections import Connections
-    from gcsmux_fs.storage.ports import BidiMessage, OpenSpec, RangeRequest, StreamEnd
+    from gcsmux_fs.storage.ports import BidiListener, OpenSpec, RangeRequest, StreamEnd
     from gcsmux_fs.storage.request_outcomes import RequestOutcomes
     from gcsmux_fs.storage.tokens import Tokens
 
@@ -101,7 +89,7 @@ class GrpcBidiTransport:
         await self.starter.drain()
 
 
-class StreamOnTrio(TrioHalf[BidiListener]):
+class StreamOnTrio(WritableTrioHalf[BidiMessage]):
     """The half of a BidiReadObject call on trio's side (see `BidiCall`)."""
 
     _asyncio_half: StreamOnAsyncio
@@ -118,10 +106,6 @@ class StreamOnTrio(TrioHalf[BidiListener]):
         self._asyncio_half = StreamOnAsyncio(transport.starter, self, expected_ranges)
         self._unconfirmed = False
 
-    def start_stream(self, headers: Metadata, opening: bytes) -> None:
-        """Start the call with its opening message; `send` sends further messages."""
-        self._bridge.to_asyncio(lambda: self._asyncio_half.start_stream(headers, opening))
-
     def start_half_closed(self, headers: Metadata, opening: bytes) -> None:
         """Start the call with its only message."""
         # No user of a half-closed call waits for `on_sent`. To save a wake-up of the trio thread,
@@ -131,25 +115,18 @@ class StreamOnTrio(TrioHalf[BidiListener]):
 
     def send(self, ranges: Sequence[RangeRequest]) -> None:
         """Send one message (see `BidiCall.send`)."""
-        message = encode_bidi_request(None, ranges)
         self._billed.note_reads(len(ranges))
-        self._bridge.to_asyncio(lambda: self._asyncio_half.send(message))
-
-    def on_sent(self) -> None:
-        """Report to the listener that a message has been sent."""
-        if self._listener is not None:
-            self._listener.on_sent()
+        self.write(encode_bidi_request(None, ranges))
 
     def on_message(self, message: BidiMessage) -> None:
         """Pass a response to the listener."""
         if self._unconfirmed:
             self._unconfirmed = False
             self.on_sent()
-        if self._listener is not None:
-            self._listener.on_message(message)
+        super().on_message(message)
 
 
-class StreamOnAsyncio(AsyncioHalf):
+class StreamOnAsyncio(WritableAsyncioHalf[BidiMessage]):
     """The half of a BidiReadObject call on asyncio's side, which owns the gRPC call.
 
     `expected_ranges` is the number of ranges of a half-closed call, None for other calls. After the
@@ -166,28 +143,6 @@ class StreamOnAsyncio(AsyncioHalf):
     ) -> None:
         super().__init__(starter, trio_half)
         self._expected_ranges = expected_ranges
-        self._writable: grpc.aio.StreamStreamCall[bytes, bytes] | None = None
-        self._write_task: asyncio.Task[None] | None = None
-
-    def start_stream(self, headers: Metadata, opening: bytes) -> None:
-        """Start a call that can send further messages."""
-        self._token = self._starter.token
-        try:
-            call, connection = self._starter.start_stream(_METHOD, headers)
-        except Exception as error:
-            self._report_not_started(error)
-            return
-        self._writable = call
-        self._serve(call, connection)
-        self.send(opening)
-        call.add_done_callback(self._stop_writing)
-
-    def send(self, message: bytes) -> None:
-        """Write one message, unless the call has ended."""
-        if self._writable is not None and not self._writable.done():
-            assert self._connection is not None
-            self._connection.note_sent(now())
-            self._write_task = self._starter.start_task(self._write(self._writable, message))
 
     def _receive(self, data: bytes) -> bool:
         message = decode_bidi_response(data)
@@ -199,24 +154,9 @@ class StreamOnAsyncio(AsyncioHalf):
             self._expected_ranges -= chunk.range_end
         return self._expected_ranges > 0
 
-    def _close(self, end: StreamEnd) -> StreamEnd:
-        self._writable = self._write_task = None
-        return end
-
     def _report_end(self, end: StreamEnd) -> None:
         # No program waits for the end of a half-closed call whose ranges have been answered.
         if self._expected_ranges is not None and self._expected_ranges <= 0:
             self._to_trio_unhurried(lambda: self._trio_half.on_end(end))
         else:
             super()._report_end(end)
-
-    def _stop_writing(self, _call: object) -> None:
-        if self._write_task is not None:
-            self._write_task.cancel()
-
-    async def _write(self, call: grpc.aio.StreamStreamCall[bytes, bytes], message: bytes) -> None:
-        try:
-            await call.write(message)
-        except (grpc.RpcError, asyncio.InvalidStateError):
-            return  # the call has ended, and the reading task reports its status
-        self._to_trio(self._trio_half.on_sent)

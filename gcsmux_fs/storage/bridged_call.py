@@ -5,7 +5,8 @@ belongs to the half on asyncio's side (`AsyncioHalf`). There, one task reads res
 call ends, and then reports the end. The asyncio thread decodes the responses and verifies their
 checksums, while the trio thread serves requests of the kernel.
 
-The modules `bidi` and `read_object` have subclasses for BidiReadObject and for ReadObject.
+The module `writable_call` adds the writing of messages. The modules `bidi`, `streaming_pull` and
+`read_object` have subclasses for BidiReadObject, StreamingPull and ReadObject.
 
 Cancelling a task that awaits `read()` cancels the whole call (grpcio 1.85). So the reading task
 never runs under a timeout.
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.storage.call_starter import CallStarter, GrpcConnection
     from gcsmux_fs.storage.channels import Metadata
-    from gcsmux_fs.storage.ports import BidiMessage
     from gcsmux_fs.storage.tokens import Token
 
     AnyCall = grpc.aio.StreamStreamCall[bytes, bytes] | grpc.aio.UnaryStreamCall[bytes, bytes]
@@ -48,20 +48,21 @@ __all__ = ["AsyncioHalf", "CallListener", "TrioHalf"]
 log = logging.getLogger(__name__)
 
 
-class CallListener(Protocol):
+Message = TypeVar("Message")
+Message_contra = TypeVar("Message_contra", contravariant=True)
+
+
+class CallListener(Protocol[Message_contra]):
     """Receives the messages of a call, then its end."""
 
-    def on_message(self, message: BidiMessage) -> None:
+    def on_message(self, message: Message_contra) -> None:
         """A response has arrived."""
 
     def on_end(self, end: StreamEnd) -> None:
         """The call has ended. No further callback follows."""
 
 
-Listener = TypeVar("Listener", bound=CallListener)
-
-
-class TrioHalf(Generic[Listener]):
+class TrioHalf(Generic[Message]):
     """The half that the user of a call holds. A subclass sets `_asyncio_half` and `_method`.
 
     After `cancel` no callback reaches the listener. The module `unary_stream` relies on this
@@ -69,14 +70,15 @@ class TrioHalf(Generic[Listener]):
     late callbacks.
     """
 
-    _asyncio_half: AsyncioHalf
+    _asyncio_half: AsyncioHalf[Message]
+    _listener: CallListener[Message] | None
     _method: str
     """The full name of the gRPC method, `/package.Service/Method`."""
 
-    def __init__(self, starter: CallStarter, listener: Listener) -> None:
+    def __init__(self, starter: CallStarter, listener: CallListener[Message]) -> None:
         self._bridge = starter.bridge
         self._outcomes = starter.outcomes
-        self._listener: Listener | None = listener
+        self._listener = listener
 
     def start_single(self, headers: Metadata, request: bytes) -> None:
         """Start the call with its only request."""
@@ -89,7 +91,7 @@ class TrioHalf(Generic[Listener]):
             self._listener = None
             self._bridge.to_asyncio(self._asyncio_half.cancel)
 
-    def on_message(self, message: BidiMessage) -> None:
+    def on_message(self, message: Message) -> None:
         """Pass a response to the listener."""
         if self._listener is not None:
             self._listener.on_message(message)
@@ -102,10 +104,10 @@ class TrioHalf(Generic[Listener]):
             listener.on_end(end)
 
 
-class AsyncioHalf(ABC):
+class AsyncioHalf(ABC, Generic[Message]):
     """The half that owns the gRPC call and reports to `trio_half`."""
 
-    def __init__(self, starter: CallStarter, trio_half: CallListener) -> None:
+    def __init__(self, starter: CallStarter, trio_half: CallListener[Message]) -> None:
         self._starter = starter
         self._to_trio = starter.bridge.to_trio
         self._to_trio_unhurried = starter.bridge.to_trio_unhurried
@@ -141,7 +143,7 @@ class AsyncioHalf(ABC):
         """Report remaining messages after the call ended with `end`. Return the end to report."""
         return end
 
-    def _report_message(self, message: BidiMessage, *, unhurried: bool = False) -> None:
+    def _report_message(self, message: Message, *, unhurried: bool = False) -> None:
         report = self._to_trio_unhurried if unhurried else self._to_trio
         report(lambda: self._trio_half.on_message(message))
 

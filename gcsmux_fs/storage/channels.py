@@ -43,6 +43,7 @@ __all__ = [
     "ChannelSettings",
     "Channels",
     "Metadata",
+    "call_headers",
     "open_channels",
     "request_headers",
 ]
@@ -341,6 +342,11 @@ def request_headers(settings: ChannelSettings, bucket_path: str, routing_token: 
         params += "&force_direct_connectivity=ENFORCED"
     if routing_token:
         params += f"&routing_token={routing_token}"
+    return call_headers(settings, params)
+
+
+def call_headers(settings: ChannelSettings, params: str) -> Metadata:
+    """Return the gRPC headers of one call; a front end routes the call by `params`."""
     client = f"gl-python/{platform.python_version()} grpc/{grpc.__version__} gcsmux/{__version__}"
     headers = [("x-goog-request-params", params), ("x-goog-api-client", client)]
     if settings.billing_project:

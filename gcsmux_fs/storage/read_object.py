@@ -13,7 +13,7 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.bridged_call import AsyncioHalf, CallListener, TrioHalf
 from gcsmux_fs.storage.channels import ChannelSettings, request_headers
 from gcsmux_fs.storage.codec import bucket_path, encode_read_request
-from gcsmux_fs.storage.ports import StreamEnd
+from gcsmux_fs.storage.ports import BidiMessage, StreamEnd
 from gcsmux_fs.storage.range_answer import RangeAnswer
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["GrpcRangeReads", "RangeListener", "RangeRead", "RangeReads"]
 _METHOD = "/google.storage.v2.Storage/ReadObject"
 
 
-class RangeListener(CallListener, Protocol):
+class RangeListener(CallListener[BidiMessage], Protocol):
     """Receives the answer to one range: any number of messages, and finally `on_end` once.
 
     If `on_end` has the status OK, the messages say whether the range is complete or has failed.
@@ -69,9 +69,10 @@ class GrpcRangeReads:
         return read
 
 
-class RangeReadOnTrio(TrioHalf[RangeListener]):
+class RangeReadOnTrio(TrioHalf[BidiMessage]):
     """The half of a ReadObject call on trio's side (see `RangeRead`)."""
 
+    _listener: RangeListener | None
     _method = _METHOD
 
     def __init__(
@@ -86,7 +87,7 @@ class RangeReadOnTrio(TrioHalf[RangeListener]):
             self._listener.on_short(received_bytes)
 
 
-class RangeReadOnAsyncio(AsyncioHalf):
+class RangeReadOnAsyncio(AsyncioHalf[BidiMessage]):
     """The half of a ReadObject call on asyncio's side, which owns the gRPC call."""
 
     _trio_half: RangeReadOnTrio

@@ -23,7 +23,7 @@ from gcsmux_fs.storage.request_outcomes import RequestOutcomes
 from gcsmux_fs.storage.status_details import details_of, retry_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from random import Random
 
     from google.protobuf.message import Message
@@ -50,7 +50,7 @@ _RETRYABLE = frozenset(
     }
 )
 
-_METHODS = ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
+_STORAGE_METHODS = ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
 
 Answer = TypeVar("Answer", bound="Message")
 
@@ -87,6 +87,7 @@ class UnaryCaller:
         tokens: adds an access token to each call; None if calls need no token.
         billed: the counters to which the calls are added.
         outcomes: counts the calls by their status.
+        methods: the names of the methods that are called.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class UnaryCaller:
         tokens: Tokens | None = None,
         billed: BilledRequests | None = None,
         outcomes: RequestOutcomes | None = None,
+        methods: Sequence[str] = _STORAGE_METHODS,
     ) -> None:
         self._connections = connections
         self._headers = headers
@@ -113,7 +115,7 @@ class UnaryCaller:
         #: Number of attempts of all calls so far, including retries.
         self.requests = 0
         #: Measured duration of each attempt in seconds, by gRPC method.
-        self.attempt_times = {method: Histogram() for method in _METHODS}
+        self.attempt_times = {method: Histogram() for method in methods}
 
     def declare_metrics(self, registry: Registry) -> None:
         """Declare `unary_requests` and `unary_call_seconds`."""
