@@ -93,7 +93,7 @@ class BackgroundListings:
             # The listing no longer answers this name, because the negative TTL has ended or the
             # name was invalidated. It may still answer other names until the new listing has as
             # many pages.
-            if cache.is_within_ttl(cached, now):
+            if cache.is_valid(cached, now):
                 pages = cached.listing.pages
             cached = None
         if not self._allowance.allows(location, answered, pages, now):

@@ -127,7 +127,7 @@ class Directories:
         return True
 
     def is_fresh(self, cached: CachedListing) -> bool:
-        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
+        """Return whether a new reader may use the listing: not invalidated, and still valid."""
         return self.cache.is_fresh(cached, self._clock())
 
     def is_growing(self, cached: CachedListing) -> bool:

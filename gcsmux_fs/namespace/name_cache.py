@@ -3,9 +3,7 @@
 Theory of operation
 
 Two kinds of answers are cached: listings of directories, and resolutions of single names. A lookup
-uses the newer answer. An answer is valid for the TTL. The answer that a name does not exist is
-valid for the negative TTL. Both times begin when the request is sent, because an object may change
-at any time after that.
+uses the newer answer. `name_validity` decides how long an answer is valid.
 
 1. An answer is never used if its request was sent before the name was invalidated.
 2. A cached resolution is never replaced by the answer to an earlier request.
@@ -37,6 +35,7 @@ from gcsmux_fs.namespace.names import (
 if TYPE_CHECKING:
     from gcsmux_fs.model.values import ListingPage
     from gcsmux_fs.namespace.kept_names import KeptNames, NameKeeper
+    from gcsmux_fs.namespace.name_validity import NameValidity
     from gcsmux_fs.namespace.resolution import Resolution
 
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
@@ -68,21 +67,18 @@ class NameCache:
     """Resolutions, listings, and the times at which names were invalidated.
 
     Args:
-        ttl_seconds: how long an answer is valid; 0 to ask always, infinity to ask once.
-        negative_ttl_seconds: how long the absence of a name is valid.
+        validity: decides how long an answer is valid.
         max_listed_entries: maximum number of listed entries that are kept for closed directories.
         keeper: keeps the answers across restarts; None to keep nothing.
     """
 
     def __init__(
         self,
-        ttl_seconds: float,
-        negative_ttl_seconds: float,
+        validity: NameValidity,
         max_listed_entries: int,
         keeper: NameKeeper | None = None,
     ) -> None:
-        self._ttl = ttl_seconds
-        self._negative_ttl = negative_ttl_seconds
+        self._validity = validity
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
             MAX_RESOLUTIONS
         )
@@ -158,19 +154,14 @@ class NameCache:
         asked_at: float,
         listing: CachedListing | None = None,
     ) -> NameAnswer:
-        """Return `child` as the answer about the object or directory `target`, with its TTL."""
+        """Return `child` as the answer about the object or directory `target`."""
         if self._invalidations.outdates(target, asked_at):
             return NameAnswer(child, asked_at, -math.inf)
-        ttl = self._ttl
-        if child is None:
-            ttl = self._negative_ttl
-        elif isinstance(child, Directory) and child.assumed:
-            ttl = min(ttl, self._negative_ttl)
-        return NameAnswer(child, asked_at, asked_at + ttl, listing)
+        return NameAnswer(child, asked_at, self._validity.answer_until(child, asked_at), listing)
 
     def joinable_after(self, target: str, now: float) -> float:
         """Return a time: a lookup may join a request in flight that was sent after this time."""
-        return max(now - self._ttl, self._invalidations.latest(target))
+        return max(self._validity.joinable_after(now), self._invalidations.latest(target))
 
     # -- listings
 
@@ -201,18 +192,18 @@ class NameCache:
             self._keeper.note_listing(location, cached.begun_at, pages)
 
     def is_fresh(self, cached: CachedListing, now: float) -> bool:
-        """Return whether a new reader may use the listing: not invalidated, and within its TTL."""
-        return cached.trusts_all and self.is_within_ttl(cached, now)
+        """Return whether a new reader may use the listing: not invalidated, and still valid."""
+        return cached.trusts_all and self.is_valid(cached, now)
 
-    def is_within_ttl(self, cached: CachedListing, now: float) -> bool:
+    def is_valid(self, cached: CachedListing, now: float) -> bool:
         """Return whether the listing still answers lookups of names that were not invalidated."""
-        return now < cached.begun_at + self._ttl
+        return now < self._validity.listing_until(cached.begun_at)
 
     def listed_until(
         self, cached: CachedListing, position: int, name: bytes, child: Child
     ) -> float:
         """Return the time until which an entry of a listing is valid; 0 if it was invalidated."""
-        valid_until = cached.page_asked_at(position) + self._ttl
+        valid_until = self._validity.answer_until(child, cached.page_asked_at(position))
         if self._invalidations.is_empty and cached.trusts_all:
             return valid_until
         target = (

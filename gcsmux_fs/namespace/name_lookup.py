@@ -12,6 +12,7 @@ from gcsmux_fs.namespace.directories import Directories
 from gcsmux_fs.namespace.entry import NoSuchEntry
 from gcsmux_fs.namespace.name_cache import NameCache
 from gcsmux_fs.namespace.name_recall import NameRecall
+from gcsmux_fs.namespace.name_validity import NameValidity
 from gcsmux_fs.namespace.names import Form, step_from
 from gcsmux_fs.namespace.resolver import Resolver
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.kept_names import NameKeeper
     from gcsmux_fs.namespace.name_cache import NameAnswer
+    from gcsmux_fs.namespace.name_validity import NewsPromise
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.storage.ports import ObjectStore
@@ -61,11 +63,13 @@ class NameLookup:
         assume_directories: bool,
         keeper: NameKeeper | None = None,
         outage: ServiceOutage | None = None,
+        news: NewsPromise | None = None,
     ) -> None:
         self._clock = clock
         self._deadline = deadline_seconds
         self._outage = outage
-        self.cache = NameCache(ttl_seconds, negative_ttl_seconds, max_listed_entries, keeper)
+        validity = NameValidity(ttl_seconds, negative_ttl_seconds, news)
+        self.cache = NameCache(validity, max_listed_entries, keeper)
         self._recall: NameRecall | None = None
         if keeper is not None:
             self._recall = NameRecall(

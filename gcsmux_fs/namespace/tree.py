@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.namespace.kept_names import NameKeeper
     from gcsmux_fs.namespace.listing import Listing
     from gcsmux_fs.namespace.name_cache import NameAnswer
+    from gcsmux_fs.namespace.name_validity import NewsPromise
     from gcsmux_fs.namespace.names import Step
     from gcsmux_fs.namespace.service_outage import ServiceOutage
     from gcsmux_fs.storage.ports import ObjectStore
@@ -75,6 +76,7 @@ class Tree:
         assume_directories: true if the caller may not list (see `resolution`, rule 3).
         keeper: keeps names across restarts; None to keep none.
         outage: decides when names older than the TTL are used; None to use none.
+        news: what is promised about the news of changes; None if there are no news.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Tree:
         assume_directories: bool = False,
         keeper: NameKeeper | None = None,
         outage: ServiceOutage | None = None,
+        news: NewsPromise | None = None,
     ) -> None:
         self._clock = clock
         self._inodes = InodeTable(prefix)
@@ -113,6 +116,7 @@ class Tree:
             assume_directories=assume_directories,
             keeper=keeper,
             outage=outage,
+            news=news,
         )
 
     def search(self) -> PathSearch:
