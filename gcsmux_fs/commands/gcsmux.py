@@ -66,6 +66,11 @@ SUBCOMMANDS: dict[str, Subcommand] = {
     "cache": Subcommand(
         "gcsmux_fs.commands.cache_command", "cache", "Examine, verify or empty a cache on disk."
     ),
+    "changes": Subcommand(
+        "gcsmux_fs.commands.changes_command",
+        "changes",
+        "Set up the notifications about changes of a bucket.",
+    ),
     "log-level": Subcommand(
         "gcsmux_fs.commands.log_level", "change_log_level", "Show or change the log level."
     ),

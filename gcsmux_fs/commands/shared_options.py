@@ -184,11 +184,14 @@ def service_address(
     )
 
 
-def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, EffectiveSetting]:
+def with_service_address(
+    merged: Mapping[str, EffectiveSetting], *, uses_pubsub: bool = False
+) -> dict[str, EffectiveSetting]:
     """Return the settings with the endpoint, plaintext and anonymous that have an effect.
 
     The emulator's environment variable is stronger than an endpoint and than credentials of the
-    configuration file.
+    configuration file. The endpoint of Pub/Sub is checked if --changes is given or with
+    `uses_pubsub`.
 
     Raises:
         ConfigError: the settings contradict each other, or the environment variable is wrong.
@@ -220,21 +223,14 @@ def with_service_address(merged: Mapping[str, EffectiveSetting]) -> dict[str, Ef
             result[name] = EffectiveSetting(each.setting, value, origin, reason)
         elif value != each.value:
             result[name] = EffectiveSetting(each.setting, value, each.origin, each.reason)
-    result["pubsub_endpoint"] = _with_pubsub(merged, address)
+    if uses_pubsub or merged["changes"].value is not None:
+        result["pubsub_endpoint"] = _with_pubsub(merged["pubsub_endpoint"], address)
+    elif merged["pubsub_endpoint"].value is None:
+        row = merged["pubsub_endpoint"]
+        result["pubsub_endpoint"] = replace(row, value=DEFAULT_PUBSUB_ENDPOINT)
     return result
 
 
-def _with_pubsub(
-    merged: Mapping[str, EffectiveSetting], storage: ServiceAddress
-) -> EffectiveSetting:
-    """Return the endpoint of Pub/Sub that has an effect; the default if it is not used.
-
-    Raises:
-        ConfigError: see `pubsub_endpoint`.
-    """
-    row = merged["pubsub_endpoint"]
-    if merged["changes"].value is None:
-        value, reason = row.value or DEFAULT_PUBSUB_ENDPOINT, row.reason
-    else:
-        value, reason = pubsub_endpoint(row.value, storage, os.environ)
-    return replace(row, value=value, reason=reason)
+def _with_pubsub(row: EffectiveSetting, storage: ServiceAddress) -> EffectiveSetting:
+    value, reason = pubsub_endpoint(row.value, storage, os.environ)
+    return replace(row, value=value, reason=reason or row.reason)

@@ -9,12 +9,17 @@ from __future__ import annotations
 import os
 import shlex
 
-__all__ = ["command", "unmount_command"]
+__all__ = ["command", "command_line", "unmount_command"]
 
 
 def command(*words: str | os.PathLike[str]) -> str:
     """Return a command between backquotes, with each word quoted for a shell where necessary."""
-    return f"`{' '.join(_shell_word(os.fspath(word)) for word in words)}`"
+    return f"`{command_line(*words)}`"
+
+
+def command_line(*words: str | os.PathLike[str]) -> str:
+    """Return a command for a line of its own, with each word quoted for a shell."""
+    return " ".join(_shell_word(os.fspath(word)) for word in words)
 
 
 def unmount_command(
