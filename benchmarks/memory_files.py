@@ -44,6 +44,9 @@ class MemoryFiles(CacheFiles):
     def read_cached(self, descriptor: int, length: int, offset: int) -> memoryview | None:
         return None
 
+    def status_cached(self, path: str) -> FileStatus:
+        raise BlockingIOError
+
     def unlock(self, descriptor: int) -> None:
         pass
 

@@ -100,6 +100,7 @@ IMPURE_MODULES = {
     "caching.disk_names",
     "caching.disk_source",
     "caching.disk_threads",
+    "caching.known_chunks",
     "caching.machine_moments",
     "caching.name_directory",
     "caching.space_account",

@@ -62,6 +62,14 @@ class CacheFiles(Protocol):
     def read_cached(self, descriptor: int, length: int, offset: int) -> memoryview | None:
         """Read from memory; None if a byte is not in memory. Shorter at the end of the file."""
 
+    def status_cached(self, path: str) -> FileStatus:
+        """Return the status of a path from memory.
+
+        Raises:
+            BlockingIOError: only `path_status` can answer.
+            FileNotFoundError: nothing has this path.
+        """
+
     # These operations may block.
 
     def open(self, path: str, flags: int) -> int:

@@ -40,6 +40,7 @@ from gcsmux_fs.caching.granule_ranges import (
     present_ranges,
     ranges_without,
 )
+from gcsmux_fs.caching.known_chunks import KnownChunks
 from gcsmux_fs.caching.object_check import ObjectCheck, ObjectVerdict
 from gcsmux_fs.caching.open_chunks import OpenChunks
 from gcsmux_fs.caching.store_counters import StoreCounters
@@ -112,7 +113,9 @@ class ChunkStore:
     ) -> None:
         self.counters = StoreCounters()
         self._files = files
-        self._chunks = OpenChunks(files, self.counters, open_files, owner, removed)
+        #: The chunks that have a file.
+        self.known = KnownChunks(files)
+        self._chunks = OpenChunks(files, self.counters, open_files, owner, self.known, removed)
         self._object_check = ObjectCheck(files, self._chunks)
 
     def read_now(
@@ -147,6 +150,20 @@ class ChunkStore:
         counters.disk_cache_memory_reads += 1
         counters.disk_cache_read_bytes += length
         return content
+
+    def is_absent_now(self, identity: bytes, size: int, offset: int, length: int) -> bool:
+        """Return whether no byte of a range is on disk; False also if only `read` can answer.
+
+        The range is one for `read_now`. Never blocks.
+        """
+        number, start = divmod(offset, CHUNK_BYTES)
+        opened = self._chunks.get((identity, number))
+        if opened is None:
+            return self.known.is_absent_now(ChunkId(identity, number))
+        return _lacks(opened, start, length) and (
+            # Another mount may have written the granules.
+            self._chunks.refresh(opened, may_block=False) and _lacks(opened, start, length)
+        )
 
     def read(
         self, identity: bytes, size: int, offset: int, length: int
@@ -246,8 +263,9 @@ class ChunkStore:
         self._chunks.close_removed()
 
     def close(self) -> None:
-        """Close all files."""
+        """Close all files, and forget which files exist."""
         self._chunks.close_all()
+        self.known.clear()
 
     def statistics(self) -> dict[str, int]:
         """Return the number of open files, and of descriptors that wait to be closed."""
@@ -259,6 +277,8 @@ class ChunkStore:
         """Return the file that has a range, and the range's CRC; never blocks."""
         opened = self._chunks.get(chunk)
         if opened is None:
+            if self.known.is_absent_now(chunk):
+                return Presence.ABSENT
             opened = self._chunks.open_cached(chunk, size)
         # Another mount may have written the granules.
         elif not self._chunks.refresh(opened, may_block=False):
@@ -266,9 +286,7 @@ class ChunkStore:
         crc = opened.header.range_crc(start, length)
         if crc is not None:
             return opened, crc
-        count = granule_count(length)
-        is_absent = opened.header.missing(start // GRANULE_BYTES, count) == count
-        return Presence.ABSENT if is_absent else Presence.UNKNOWN
+        return Presence.ABSENT if _lacks(opened, start, length) else Presence.UNKNOWN
 
     def _read_chunk(
         self, chunk: ChunkId, size: int, start: int, end: int
@@ -296,7 +314,7 @@ class ChunkStore:
     ) -> OpenChunk | None:
         opened = self._chunks.get(chunk)
         if opened is None:
-            return self._chunks.open(chunk, size)
+            return None if self.known.is_absent(chunk) else self._chunks.open(chunk, size)
         if not opened.header.missing(start // GRANULE_BYTES, granule_count(end - start)):
             return opened
         # Another mount may have written the granules, or removed the file.
@@ -346,3 +364,9 @@ class ChunkStore:
                 for slot in slots:
                     self._files.write(writable.descriptor, absent, header.offset_of(slot))
                     writable.header.put(slot, absent)
+
+
+def _lacks(opened: OpenChunk, start: int, length: int) -> bool:
+    """Return whether no granule of a range of a chunk has an entry."""
+    count = granule_count(length)
+    return opened.header.missing(start // GRANULE_BYTES, count) == count

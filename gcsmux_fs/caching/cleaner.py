@@ -87,6 +87,7 @@ class Cleaner:
         processor_time: returns the processor time of the calling thread in seconds.
         random: chooses the order in which chunks are counted.
         boot: 16 bytes that change when the machine is started.
+        remove: removes the file of a chunk; returns False if it does not exist.
     """
 
     def __init__(
@@ -98,8 +99,10 @@ class Cleaner:
         processor_time: Callable[[], float],
         random: Random,
         boot: bytes,
+        remove: Callable[[ChunkId], bool] | None = None,
     ) -> None:
         self._files = files
+        self._remove_file = remove or (lambda chunk: files.remove(chunk.path))
         self._account = account
         self._clock = clock
         self._processor_time = processor_time
@@ -251,7 +254,7 @@ class Cleaner:
         """Remove the file of a chunk; return the freed disk space."""
         status = self._files.path_status(chunk.path)
         try:
-            if status is not None and status.is_regular and self._files.remove(chunk.path):
+            if status is not None and status.is_regular and self._remove_file(chunk):
                 return status.allocated_bytes
         except PermissionError:
             # The owner of a directory has changed it. The next chunk may be elsewhere.

@@ -99,6 +99,7 @@ def open_cache(options: CacheOptions) -> OpenedCache:
         processor_time=time.thread_time,
         random=Random(),
         boot=boot_id(),
+        remove=store.known.remove,
     )
     return OpenedCache(directory, store, account, cleaner, capacity)
 

@@ -59,6 +59,10 @@ class DiskCalls:
             return Presence.UNKNOWN
         return self._store.read_now(identity, size, offset, length)
 
+    def is_absent_now(self, identity: bytes, size: int, offset: int, length: int) -> bool:
+        """Return whether no byte of a range is on the disk, as far as that is known."""
+        return self._store.is_absent_now(identity, size, offset, length)
+
     def read(
         self,
         identity: bytes,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.caching.cache_files import CacheFiles, FileStatus
     from gcsmux_fs.caching.chunk_format import ChunkId
+    from gcsmux_fs.caching.known_chunks import KnownChunks
     from gcsmux_fs.caching.store_counters import StoreCounters
 
 __all__ = ["OpenChunk", "OpenChunks"]
@@ -86,6 +87,7 @@ class OpenChunks:
         counters: Counts damaged files.
         limit: Number of descriptors, those included that no thread has closed yet.
         owner: If not None: files of other users are not read.
+        known: Learns which files are created and removed.
         removed: Is called after each removal with the chunk and the disk space of its file.
     """
 
@@ -95,6 +97,7 @@ class OpenChunks:
         counters: StoreCounters,
         limit: int,
         owner: int | None,
+        known: KnownChunks,
         removed: Callable[[ChunkId, int], object],
     ) -> None:
         self._files = files
@@ -102,6 +105,7 @@ class OpenChunks:
         self._unused_limit = max(1, limit // 4)
         self._limit = limit - self._unused_limit
         self._owner = owner
+        self._known = known
         self._removed = removed
         self._chunks: OrderedDict[tuple[bytes, int], OpenChunk] = OrderedDict()
         self._unused: deque[int] = deque()
@@ -204,7 +208,7 @@ class OpenChunks:
         """
         self.close(chunk)
         status = self._files.path_status(chunk.path)
-        if status is None or not self._files.remove(chunk.path):
+        if status is None or not self._known.remove(chunk):
             return None
         self._removed(chunk, status.allocated_bytes)
         return status.allocated_bytes
@@ -236,7 +240,11 @@ class OpenChunks:
         writable = True
         flags = os.O_RDWR | (os.O_CREAT if create else 0)
         try:
-            descriptor = self._open_in_shard(chunk, flags)
+            if create:
+                with self._known.adding(chunk):
+                    descriptor = self._open_in_shard(chunk, flags)
+            else:
+                descriptor = self._files.open(chunk.path, flags)
         except OSError as error:
             if create or error.errno not in _READ_ONLY_ERRORS:
                 raise
@@ -256,8 +264,7 @@ class OpenChunks:
         try:
             return self._files.open(chunk.path, flags)
         except FileNotFoundError:
-            if not flags & os.O_CREAT:
-                raise
+            pass
         shard = chunk.path.rpartition("/")[0]
         with contextlib.suppress(FileNotFoundError):
             self._files.make_directory(shard)

@@ -47,6 +47,8 @@ __all__ = ["RealCacheFiles", "share_directory"]
 _FILE_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW
 
+_CACHED_PATH = safe_open(os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW, only_cached=True)
+
 # The modes of directories and files that a group shares. New files belong to the group of their
 # directory.
 _SHARED_MODE = 0o2770
@@ -111,6 +113,16 @@ class RealCacheFiles:
             return None
         view = memoryview(buffer).toreadonly()
         return view if count == length else view[:count]
+
+    def status_cached(self, path: str) -> FileStatus:
+        """Return the status of a path without blocking; see `CacheFiles`."""
+        if self._cached_read_flags is None:
+            raise BlockingIOError
+        descriptor = openat2(self._directory, path, _CACHED_PATH)
+        try:
+            return _status_of(os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
 
     def open(self, path: str, flags: int) -> int:
         """Open or create a file; see `CacheFiles`."""

@@ -80,6 +80,9 @@ class DiskReads(Protocol):
     ) -> memoryview | Presence:
         """Return verified bytes if all of them are in memory; never blocks."""
 
+    def is_absent_now(self, identity: bytes, size: int, offset: int, length: int) -> bool:
+        """Return whether no byte of a range is on the disk, as far as that is known."""
+
     def read(
         self,
         identity: bytes,
@@ -201,10 +204,13 @@ class TierCore:
                 self._note_hit(identity, offset, length)
                 self._call_soon(functools.partial(wanted.finish, found))
                 return wanted
-            if found is Presence.ABSENT:
-                self._counters.disk_cache_misses += 1
-                self._fetch(wanted, [(offset, offset + length)])
-                return wanted
+            is_absent = found is Presence.ABSENT
+        else:
+            is_absent = self._disk.is_absent_now(identity, final.size, offset, length)
+        if is_absent:
+            self._counters.disk_cache_misses += 1
+            self._fetch(wanted, [(offset, offset + length)])
+            return wanted
         self._reading[wanted] = self._read(wanted, self._on_answer)
         return wanted
 

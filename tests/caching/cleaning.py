@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -106,7 +107,12 @@ class OneMount:
 
     def disk_bytes(self) -> int:
         """Return the disk space of all chunk files."""
-        return sum(path.stat().st_blocks * 512 for path in self.chunk_files())
+        total = 0
+        for path in self.chunk_files():
+            # Another process may remove the file meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                total += path.stat().st_blocks * 512
+        return total
 
     def close(self) -> None:
         if not self.killed:

@@ -52,6 +52,8 @@ class FakeDisk:
         #: What the kernel has in memory, by the offset of the range; other ranges are `elsewhere`.
         self.in_memory: dict[tuple[int, int], bytes] = {}
         self.elsewhere = Presence.UNKNOWN
+        #: Whether the disk is known to have none of the long ranges.
+        self.is_absent = False
         self.asked_now: list[tuple[int, int]] = []
 
     def read_now(
@@ -60,6 +62,9 @@ class FakeDisk:
         self.asked_now.append((offset, length))
         content = self.in_memory.get((offset, length))
         return self.elsewhere if content is None else memoryview(content)
+
+    def is_absent_now(self, identity: bytes, size: int, offset: int, length: int) -> bool:
+        return self.is_absent
 
     def read(
         self,

@@ -243,6 +243,16 @@ def test_the_disk_is_not_asked_twice_for_a_read_that_becomes_a_request() -> None
     assert tier.disk.asked_now == [(0, 16 * KIB)] * 2, "the answer counts once"
 
 
+def test_a_long_range_that_is_known_to_be_absent_is_requested_at_once() -> None:
+    tier = Tier()
+    tier.disk.is_absent = True
+    _, answers = tier.request(0, 2 * MIB)
+    assert tier.disk.reads == []
+    tier.service.settle_all()
+    assert content(answers) == bytes_at(0, 2 * MIB)
+    assert tier.counters.disk_cache_misses == 1
+
+
 def test_read_now_does_not_read_beyond_the_end_of_the_object() -> None:
     tier = Tier()
     tier.disk.in_memory[0, 100] = bytes_at(0, 100)

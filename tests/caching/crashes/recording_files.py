@@ -113,6 +113,10 @@ class RecordingFiles:
         """Read from memory."""
         return self._files.read_cached(descriptor, length, offset)
 
+    def status_cached(self, path: str) -> FileStatus:
+        """Return the status of a path from memory."""
+        return self._files.status_cached(path)
+
     def read(self, descriptor: int, length: int, offset: int) -> memoryview:
         """Read bytes."""
         return self._files.read(descriptor, length, offset)
