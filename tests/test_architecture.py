@@ -69,6 +69,7 @@ EMULATOR_FOLDERS: dict[str, set[str]] = {
     "injection": {"faults", "buckets"},
     "services": {"injection", "buckets"},
     "proxy": {"injection", "faults"},
+    "pubsub": {"injection", "faults", "buckets", "services"},
 }
 # The modules of the emulator that may import all folders of the emulator. The folders may not
 # import these modules.
@@ -133,6 +134,13 @@ IMPURE_MODULES = {
     "emulator.injection.response_sender",
     "emulator.proxy.proxied_connection",
     "emulator.proxy.tcp_proxy",
+    "emulator.pubsub.delivery_stream",
+    "emulator.pubsub.json_server",
+    "emulator.pubsub.object_notifier",
+    "emulator.pubsub.policy_service",
+    "emulator.pubsub.publisher_service",
+    "emulator.pubsub.pubsub_control",
+    "emulator.pubsub.subscriber_service",
     "emulator.server",
     "emulator.services.bidi_stream",
     "emulator.services.change_service",

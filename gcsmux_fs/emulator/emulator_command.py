@@ -117,6 +117,22 @@ class _Parsed(click.ParamType[object]):
     help="Port of a TCP proxy in front of the emulator; 0 picks a free port. Faults of connections"
     " need this proxy. Without this option, there is no proxy.",
 )
+@click.option(
+    "--json-port",
+    default=None,
+    type=click.IntRange(0, 65535),
+    metavar="N",
+    help="Port of the JSON API for notification configurations, over HTTP without TLS; 0 picks a"
+    " free port. Without this option, there is no JSON API.",
+)
+@click.option(
+    "--changes",
+    multiple=True,
+    metavar="SUBSCRIPTION[=BUCKET]",
+    help="Create the Pub/Sub subscription projects/P/subscriptions/S and its topic, and publish all"
+    " changes of the bucket to it. Without a bucket, publish the changes of all buckets. May be"
+    " repeated.",
+)
 def emulator_arguments(
     folder: Path,
     host: str,
@@ -129,6 +145,8 @@ def emulator_arguments(
     tls_key: Path | None,
     tokens_file: Path | None,
     relay_port: int | None,
+    json_port: int | None,
+    changes: tuple[str, ...],
 ) -> None:
     """Serve the folders in DIR as Google Cloud Storage buckets, over gRPC with or without TLS."""
     if (tls_cert is None) != (tls_key is None):
@@ -143,6 +161,8 @@ def emulator_arguments(
         faults_file=faults_file,
         relay_port=relay_port,
         tokens_file=tokens_file,
+        json_port=json_port,
+        changes=[(name, bucket) for name, _, bucket in (text.partition("=") for text in changes)],
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
     )
     _raise_file_limit()
@@ -151,7 +171,9 @@ def emulator_arguments(
     # above 1,023, so the loop must not use select().
     loop = asyncio.new_event_loop if relay_port is not None else _precise_loop
     with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_serve(emulator, has_proxy=relay_port is not None))
+        runner.run(
+            _serve(emulator, has_proxy=relay_port is not None, has_json=json_port is not None)
+        )
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:
@@ -183,7 +205,7 @@ def main() -> None:
     sys.exit(code)
 
 
-async def _serve(emulator: Emulator, *, has_proxy: bool) -> None:
+async def _serve(emulator: Emulator, *, has_proxy: bool, has_json: bool) -> None:
     """Serve until SIGTERM or SIGINT."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -193,6 +215,8 @@ async def _serve(emulator: Emulator, *, has_proxy: bool) -> None:
         print(f"{_PROGRAM} listening on {emulator.address}", flush=True)
         if has_proxy:
             print(f"{_PROGRAM} relaying on {emulator.relay_address}", flush=True)
+        if has_json:
+            print(f"{_PROGRAM} serving the JSON API on {emulator.json_address}", flush=True)
         await stopped.wait()
 
 

@@ -3,6 +3,10 @@
     async with Emulator(Path("buckets")) as emulator:
         channel = grpc.aio.insecure_channel(emulator.address)
 
+Pub/Sub is served at the same address: topics, subscriptions, and notifications of changed objects.
+With `json_port`, an HTTP server at `json_address` answers requests of the JSON API for notification
+configurations.
+
 With `relay_port`, a TCP proxy listens on a second address, `relay_address`. Faults of connections
 happen only to clients that connect to the TCP proxy. Code in the same process sets the rules for
 faults and reads the counters through `emulator.control`. Other processes call the methods of the
@@ -25,6 +29,8 @@ from gcsmux_fs.emulator.call_counters import CallCounters
 from gcsmux_fs.emulator.control import CONTROL_SERVICE, Control
 from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
 from gcsmux_fs.emulator.proxy.tcp_proxy import TcpProxy, open_listener
+from gcsmux_fs.emulator.pubsub.json_server import JsonServer
+from gcsmux_fs.emulator.pubsub.pubsub_methods import PubsubMethods
 from gcsmux_fs.emulator.services.change_service import ChangeService
 from gcsmux_fs.emulator.services.folder_service import FolderService
 from gcsmux_fs.emulator.services.meta_service import MetaService
@@ -36,6 +42,7 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Sequence
     from pathlib import Path
 
 __all__ = ["Emulator", "EmulatorError"]
@@ -80,10 +87,13 @@ class Emulator:
     - `tls`: the PEM files of a certificate and its private key; None: do not use TLS.
     - `tokens_file`: a file with one access token per line. Calls without one of these tokens fail
       with UNAUTHENTICATED. The emulator reads the file for each call.
+    - `json_port`: the port of the JSON API; 0 picks a free port, None starts no HTTP server.
+    - `changes`: subscriptions to create, each with the bucket whose changes it receives. An empty
+      text stands for all buckets.
 
     Raises:
         EmulatorError: an argument cannot be used.
-        RpcError: the faults file does not hold valid rules.
+        RpcError: the faults file does not hold valid rules, or a subscription has no valid name.
     """
 
     def __init__(
@@ -99,6 +109,8 @@ class Emulator:
         relay_port: int | None = None,
         tls: tuple[Path, Path] | None = None,
         tokens_file: Path | None = None,
+        json_port: int | None = None,
+        changes: Sequence[tuple[str, str]] = (),
     ) -> None:
         if not folder.is_dir():
             raise EmulatorError(
@@ -130,9 +142,14 @@ class Emulator:
         self._folders = FolderService(store)
         self._read = ReadService(store, checksums, shape, orders, counters)
         self._write = WriteService(store, checksums, shape)
+        self._pubsub = PubsubMethods(store, checksums, orders, self._handlers)
+        for subscription, bucket in changes:
+            self._pubsub.subscribe(subscription, bucket)
         self._server: grpc.aio.Server | None = None
         self._proxy_port = relay_port
         self._proxy: TcpProxy | None = None
+        self._json_port = json_port
+        self._json: JsonServer | None = None
 
     @property
     def address(self) -> str:
@@ -149,6 +166,17 @@ class Emulator:
         if self._proxy is None:
             raise RuntimeError("No TCP proxy is running: pass relay_port, and use `async with`.")
         return self._address(self._proxy.port)
+
+    @property
+    def json_address(self) -> str:
+        """The address of the JSON API: HOST:PORT.
+
+        Raises:
+            RuntimeError: no HTTP server is running.
+        """
+        if self._json is None:
+            raise RuntimeError("No HTTP server is running: pass json_port, and use `async with`.")
+        return self._address(self._json.port)
 
     def _address(self, port: int) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -174,10 +202,21 @@ class Emulator:
                 await self.__aexit__()
                 raise
             self._proxy = proxy
+        if self._json_port is not None:
+            try:
+                self._json = JsonServer(self.host, self._json_port, self._pubsub.json.answer)
+            except OSError as error:
+                await self.__aexit__()
+                raise EmulatorError(
+                    f"Cannot listen on {self._address(self._json_port)}: {error.strerror}."
+                ) from None
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Stop the emulator at once. Calls that are open end with UNAVAILABLE or CANCELLED."""
+        if self._json is not None:
+            json_server, self._json = self._json, None
+            await json_server.stop()
         if self._proxy is not None:
             proxy, self._proxy = self._proxy, None
             await proxy.stop()
@@ -207,13 +246,20 @@ class Emulator:
         )
         operation_methods = (unary("GetOperation", pb.GetOperationRequest, folders.get_operation),)
         control_methods = (raw("Stats", control.stats), raw("Faults", control.faults))
+        pubsub_services = self._pubsub.services()
         return [
             grpc.method_handlers_generic_handler(
                 _STORAGE_SERVICE, self._metadata_methods() | self._content_methods()
             ),
             grpc.method_handlers_generic_handler(_FOLDER_SERVICE, dict(folder_methods)),
             grpc.method_handlers_generic_handler(_OPERATIONS_SERVICE, dict(operation_methods)),
-            grpc.method_handlers_generic_handler(CONTROL_SERVICE, dict(control_methods)),
+            grpc.method_handlers_generic_handler(
+                CONTROL_SERVICE, dict(control_methods) | self._pubsub.control_methods()
+            ),
+            *(
+                grpc.method_handlers_generic_handler(service, methods)
+                for service, methods in pubsub_services.items()
+            ),
         ]
 
     def _metadata_methods(self) -> dict[str, grpc.RpcMethodHandler[bytes, bytes]]:

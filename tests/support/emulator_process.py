@@ -26,13 +26,23 @@ if TYPE_CHECKING:
 
     from google.protobuf.message import Message
 
-__all__ = ["BUCKET", "COMMANDS", "END_SECONDS", "EmulatorProcess", "EmulatorStatistics"]
+__all__ = [
+    "BUCKET",
+    "COMMANDS",
+    "END_SECONDS",
+    "EmulatorProcess",
+    "EmulatorStatistics",
+    "EventDelivery",
+    "SubscriptionCounts",
+]
 
 BUCKET = "my-bucket"
 COMMANDS = Path(sys.executable).parent
 END_SECONDS = 30
 _CALL_SECONDS = 20
 _CUT = "cut"
+# The deliveries of a storm of events are more than the 4 MiB that gRPC allows.
+_UNLIMITED = (("grpc.max_receive_message_length", -1),)
 _SERVICE = "/google.storage.v2.Storage"
 
 
@@ -54,12 +64,35 @@ class EmulatorStatistics:
         return self.faults.get(_CUT, 0)
 
 
+@dataclass(frozen=True)
+class SubscriptionCounts:
+    """The state of a subscription (see `gcsmux_fs.emulator.pubsub.pubsub_control`)."""
+
+    waiting: int
+    leased: int
+    acked: int
+    expired: int
+    subscribers: int
+
+
+@dataclass(frozen=True)
+class EventDelivery:
+    """One delivery of a message. `published` and `sent` are times of `time.time()`."""
+
+    subscription: str
+    message_id: str
+    attributes: dict[str, str]
+    published: float
+    sent: float
+
+
 @dataclass
 class EmulatorProcess:
     """A process of `gcsmux-emulator` that serves `folder`. A test can stop, kill and restart it.
 
     If `relay` is true, the process also opens a second endpoint, a TCP proxy. Faults of connections
-    happen only at the second endpoint. `bucket_name` is the bucket that the methods below use.
+    happen only at the second endpoint. If `json_api` is true, the process also serves the JSON API.
+    `bucket_name` is the bucket that the methods below use.
     """
 
     folder: Path
@@ -67,6 +100,8 @@ class EmulatorProcess:
     port: int = 0
     relay: bool = False
     relay_port: int = 0
+    json_api: bool = False
+    json_port: int = 0
     bucket_name: str = BUCKET
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
 
@@ -77,6 +112,11 @@ class EmulatorProcess:
     @property
     def relay_endpoint(self) -> str:
         return f"127.0.0.1:{self.relay_port}"
+
+    @property
+    def json_endpoint(self) -> str:
+        """The URL of the JSON API, for STORAGE_EMULATOR_HOST."""
+        return f"http://127.0.0.1:{self.json_port}"
 
     @property
     def bucket(self) -> Path:
@@ -112,6 +152,7 @@ class EmulatorProcess:
                     self.folder,
                     f"--port={self.port}",
                     *([f"--relay-port={self.relay_port}"] if self.relay else []),
+                    *([f"--json-port={self.json_port}"] if self.json_api else []),
                     *self.options,
                 ],
                 stdout=subprocess.PIPE,
@@ -124,6 +165,8 @@ class EmulatorProcess:
         self.port = int(ready.rpartition(":")[2])
         if self.relay:
             self.relay_port = int(self._process.stdout.readline().rpartition(":")[2])
+        if self.json_api:
+            self.json_port = int(self._process.stdout.readline().rpartition(":")[2])
 
     def kill(self) -> None:
         """Kill the process with SIGKILL. As in a crash, all streams end without a status."""
@@ -284,6 +327,29 @@ class EmulatorProcess:
         request = json.dumps({"reset": reset}).encode()
         return EmulatorStatistics(**json.loads(self._control("Stats", request)))
 
+    def subscribe(self, subscription: str = "", bucket: str | None = None) -> str:
+        """Create a subscription that gets all changes of the bucket; return its name.
+
+        `subscription` is projects/P/subscriptions/S; "" makes a name from the bucket's. `bucket`
+        None is the current bucket, "" all buckets. Only changes by calls are published, such as
+        those of `write` and `delete`, but not those of files, such as those of `place`.
+        """
+        bucket = self.bucket_name if bucket is None else bucket
+        name = subscription or f"projects/emulator-project/subscriptions/{bucket or 'all'}-changes"
+        request = json.dumps({"subscription": name, "bucket": bucket})
+        self._control("Subscribe", request.encode())
+        return name
+
+    def subscription(self, name: str) -> SubscriptionCounts:
+        """Return the numbers of messages and subscribers of a subscription."""
+        return SubscriptionCounts(**json.loads(self._control("Subscriptions", b""))[name])
+
+    def deliveries(self, subscription: str) -> list[EventDelivery]:
+        """Return the last deliveries of messages to the subscribers of a subscription, in order."""
+        request = json.dumps({"subscription": subscription})
+        answer = json.loads(self._control("Deliveries", request.encode()))
+        return [EventDelivery(**delivery) for delivery in answer]
+
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
         """End each stream with the status `code` after `after_bytes` bytes of content.
 
@@ -310,7 +376,7 @@ class EmulatorProcess:
         self.inject()
 
     def _control(self, method: str, request: bytes) -> bytes:
-        with grpc.insecure_channel(self.endpoint) as channel:
+        with grpc.insecure_channel(self.endpoint, _UNLIMITED) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{CONTROL_SERVICE}/{method}"
             )

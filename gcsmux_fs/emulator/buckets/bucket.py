@@ -22,6 +22,11 @@ from gcsmux_fs.emulator.buckets.generations import GenerationLedger, Identity
 from gcsmux_fs.emulator.buckets.listing_pages import ListedName
 from gcsmux_fs.emulator.buckets.metadata_store import METADATA_FOLDER, MetadataStore, Record
 from gcsmux_fs.emulator.buckets.object_attributes import default_attributes
+from gcsmux_fs.emulator.buckets.object_events import (
+    ObjectEvent,
+    ObjectEventType,
+    replacement_events,
+)
 from gcsmux_fs.emulator.buckets.object_names import file_can_be_named
 from gcsmux_fs.emulator.buckets.objects import Content, StoredObject
 from gcsmux_fs.emulator.rpc_error import RpcError, not_found
@@ -31,18 +36,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from gcsmux_fs.emulator.buckets.object_attributes import ObjectAttributes
+    from gcsmux_fs.emulator.buckets.object_events import Announce
     from gcsmux_fs.emulator.buckets.placement import Placement
 
 __all__ = ["Bucket"]
 
 
 class Bucket:
-    """One bucket. `folder` holds its files. `served` holds the folders of all buckets."""
+    """One bucket. `folder` holds its files. `served` holds the folders of all buckets.
 
-    def __init__(self, name: str, folder: Path, served: Path, placement: Placement) -> None:
+    `announce` is told of each change of an object.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        served: Path,
+        placement: Placement,
+        announce: Announce | None = None,
+    ) -> None:
         self.name = name
         self.folder = folder
         self.placement = placement
+        self._announce = announce or (lambda _: None)
         self._tree = FileTree(folder, served)
         self._metadata = MetadataStore(served / METADATA_FOLDER / name)
         self._ledger = GenerationLedger()
@@ -127,6 +144,7 @@ class Bucket:
         If `generation` is 0, the object gets a new generation. An appendable object keeps its
         generation, which the caller passes.
         """
+        old = self.find(name)
         record = Record(
             name,
             generation,
@@ -149,7 +167,7 @@ class Bucket:
             generation = generation or self._ledger.fresh(name, now_ns)
             data = self._metadata.adopt(incoming, name, generation)
             self._metadata.put(replace(record, generation=generation, time_ns=now_ns, data=data))
-        return self._get(name)
+        return self._replaced(old, self._get(name))
 
     def update(self, stored: StoredObject, attributes: ObjectAttributes) -> StoredObject:
         """Replace the attributes of an object, and increase its metageneration by one."""
@@ -169,7 +187,9 @@ class Bucket:
                 updated_ns=time.time_ns(),
             )
         )
-        return self._get(stored.name)
+        updated = self._get(stored.name)
+        self._announce(ObjectEvent(ObjectEventType.METADATA_UPDATE, updated))
+        return updated
 
     def move(self, source: StoredObject, name: str) -> StoredObject:
         """Rename an object. An object that already has the new name is replaced.
@@ -184,20 +204,24 @@ class Bucket:
         else:
             shutil.move(source.path, incoming)
         self._metadata.remove(source.name)
-        if not source.finalized:
-            return self.begin_appendable(name, incoming, source.attributes)
-        return self.publish(name, incoming, source.attributes, components=source.components)
+        if source.finalized:
+            moved = self.publish(name, incoming, source.attributes, components=source.components)
+        else:
+            moved = self.begin_appendable(name, incoming, source.attributes)
+        self._announce(ObjectEvent(ObjectEventType.DELETE, source))
+        return moved
 
     def begin_appendable(
         self, name: str, incoming: Path, attributes: ObjectAttributes
     ) -> StoredObject:
         """Create an appendable object, not finalized, with the content of the file `incoming`."""
         now_ns = time.time_ns()
+        old = self.find(name)
         generation = self._ledger.fresh(name, now_ns)
         self._tree.remove(name)
         data = self._metadata.adopt(incoming, name, generation)
         self._metadata.put(Record(name, generation, now_ns, attributes, data=data, finalized=False))
-        return self._get(name)
+        return self._replaced(old, self._get(name))
 
     def finalize_appendable(self, stored: StoredObject) -> StoredObject:
         """Finalize an appendable object. The object keeps its generation."""
@@ -216,14 +240,38 @@ class Bucket:
 
     def delete(self, name: str) -> None:
         """Delete an object, if it exists."""
+        old = self.find(name)
         self._tree.remove(name)
         self._metadata.remove(name)
+        if old is not None:
+            self._announce(ObjectEvent(ObjectEventType.DELETE, old))
+
+    def delete_folder(self, path: str) -> None:
+        """Remove a folder, and all objects and folders in it."""
+        names = [entry.name for entry in self.names_from(path, within=path) if entry.name >= path]
+        inside = [self.find(name) for name in names if name.startswith(path)]
+        self.folders.delete_all(path)
+        for old in inside:
+            if old is not None:
+                self._announce(ObjectEvent(ObjectEventType.DELETE, old))
+
+    def announce_change(self, old: StoredObject) -> None:
+        """Announce that the file of the object `old` has been changed in place."""
+        new = self.find(old.name)
+        if new is not None:
+            self._replaced(old, new)
 
     def remove_folders(self) -> None:
         """Remove the empty folders and the metadata folder of a bucket without objects."""
         for folder, _, _ in os.walk(self.folder, topdown=False):
             Path(folder).rmdir()
         self._metadata.clear()
+
+    def _replaced(self, old: StoredObject | None, new: StoredObject) -> StoredObject:
+        """Announce that `new` has been written and may have replaced `old`. Return `new`."""
+        for event in replacement_events(old, new):
+            self._announce(event)
+        return new
 
     def _get(self, name: str) -> StoredObject:
         stored = self.find(name)

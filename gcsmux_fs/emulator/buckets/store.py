@@ -14,15 +14,22 @@ from gcsmux_fs.model.errors import StatusCode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gcsmux_fs.emulator.buckets.object_events import Announce, ObjectEvent
+
 __all__ = ["BucketStore"]
 
 
 class BucketStore:
-    """All buckets. `default` is the placement of buckets that were not created by CreateBucket."""
+    """All buckets. `default` is the placement of buckets that were not created by CreateBucket.
+
+    The functions in `listeners` are told of each change of an object by a call. They are not told
+    of changes of files by other programs.
+    """
 
     def __init__(self, folder: Path, default: Placement | None = None) -> None:
         self.folder = folder.resolve()
         self.default = default or Placement.default(REGION)
+        self.listeners: list[Announce] = []
         self._buckets: dict[str, Bucket] = {}
 
     def names(self) -> list[str]:
@@ -45,7 +52,7 @@ class BucketStore:
             raise not_found(f"The specified bucket does not exist: {name!r}.")
         bucket = self._buckets.get(name)
         if bucket is None:
-            bucket = Bucket(name, folder, self.folder, self._placement(name))
+            bucket = Bucket(name, folder, self.folder, self._placement(name), self._announce)
             self._buckets[name] = bucket
         return bucket
 
@@ -80,6 +87,10 @@ class BucketStore:
             raise RpcError(StatusCode.FAILED_PRECONDITION, f"The bucket is not empty: {name!r}.")
         bucket.remove_folders()
         del self._buckets[name]
+
+    def _announce(self, event: ObjectEvent) -> None:
+        for listener in self.listeners:
+            listener(event)
 
     def _placement(self, name: str) -> Placement:
         return load_placement(self.folder / METADATA_FOLDER / name) or self.default

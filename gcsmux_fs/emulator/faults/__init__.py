@@ -55,10 +55,17 @@ from gcsmux_fs.emulator.faults.connection_faults import (
     RstStream,
     Stall,
 )
+from gcsmux_fs.emulator.faults.delivery_faults import (
+    AckLost,
+    LeaseExpired,
+    MessageDuplicated,
+    MessageHeldBack,
+)
 from gcsmux_fs.emulator.faults.injection_points import Fault, InjectionPoint, kind_name
 
 __all__ = [
     "KINDS",
+    "AckLost",
     "Bandwidth",
     "ChunkCorrupted",
     "ChunkDropped",
@@ -85,8 +92,11 @@ __all__ = [
     "HalfOpen",
     "Hang",
     "InjectionPoint",
+    "LeaseExpired",
     "Malformed",
     "MalformedKind",
+    "MessageDuplicated",
+    "MessageHeldBack",
     "OmitMetadata",
     "Overwrite",
     "Padded",
@@ -118,6 +128,7 @@ KINDS: dict[str, type[Fault]] = {
         *(ChunkDuplicated, ChunkDropped, ChunkSwapped, ChunkOverlaps, ChunkGap, ChunkTooLong),
         *(ChunkStray, ChunkEmpty, ChunkWithoutEnd, ChunkEndsEarly),
         *(ChunkWrongCrc, ChunkWithoutCrc, ChunkCorrupted, EmptyMessage),
+        *(MessageDuplicated, MessageHeldBack, LeaseExpired, AckLost),
         *(Reset, Close, HalfOpen, Stall, PortGone, Goaway, RstStream),
     )
 }

@@ -28,6 +28,7 @@ _DURING_A_CALL = (
     InjectionPoint.IDLE,
     InjectionPoint.RANGE,
 )
+_DURING_ANY_CALL = (*_DURING_A_CALL, InjectionPoint.DELIVERY)
 
 
 class Details(enum.StrEnum):
@@ -43,8 +44,8 @@ class Details(enum.StrEnum):
 class Delay(Fault):
     """Wait `seconds`, plus a random time of up to `jitter_seconds`.
 
-    At the injection point `range`, only the requested range is late. At `connect`, all bytes to the
-    client of the connection are late.
+    At the injection point `range`, only the requested range is late. At `delivery`, only the
+    message is late. At `connect`, all bytes to the client of the connection are late.
     """
 
     points = (
@@ -52,6 +53,7 @@ class Delay(Fault):
         InjectionPoint.CONTENT,
         InjectionPoint.RANGE,
         InjectionPoint.CHUNK,
+        InjectionPoint.DELIVERY,
         InjectionPoint.CONNECT,
     )
     seconds: float = 0.0
@@ -72,9 +74,17 @@ class Bandwidth(Fault):
 
 @dataclass(frozen=True, slots=True)
 class Hang(Fault):
-    """Never answer the call. At the injection point `range`, never answer the requested range."""
+    """Never answer the call. At the injection point `range`, never answer the requested range.
 
-    points = (InjectionPoint.OPEN, InjectionPoint.CONTENT, InjectionPoint.RANGE)
+    At `delivery`, the subscriber gets no message until the rules are replaced.
+    """
+
+    points = (
+        InjectionPoint.OPEN,
+        InjectionPoint.CONTENT,
+        InjectionPoint.RANGE,
+        InjectionPoint.DELIVERY,
+    )
     terminal = True
 
 
@@ -82,7 +92,7 @@ class Hang(Fault):
 class Status(Fault):
     """End the call with an error status. `retry_seconds` is the delay in a RetryInfo."""
 
-    points = _DURING_A_CALL
+    points = _DURING_ANY_CALL
     terminal = True
     code: StatusCode = StatusCode.UNAVAILABLE
     message: str = "Ordered"
@@ -94,7 +104,7 @@ class Status(Fault):
 class EndOk(Fault):
     """End the call early with status OK. A unary call returns an empty message."""
 
-    points = _DURING_A_CALL
+    points = _DURING_ANY_CALL
     terminal = True
 
 

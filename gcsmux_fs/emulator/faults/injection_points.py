@@ -21,10 +21,12 @@ class InjectionPoint(enum.StrEnum):
 
     OPEN = "open"  # a call and its first message have arrived; no response has been sent
     CONTENT = "content"  # the call has sent `after_bytes` bytes of content
-    IDLE = "idle"  # a BidiReadObject stream has had nothing to send for `after_seconds`
+    IDLE = "idle"  # a BidiReadObject or StreamingPull stream sent nothing for `after_seconds`
     RANGE = "range"  # a BidiReadObject stream receives the request for a range
     CHUNK = "chunk"  # a chunk of content is about to be sent
     ANSWER = "answer"  # the first or only response of a call is about to be sent
+    DELIVERY = "delivery"  # a message is about to be delivered to a subscriber for the first time
+    ACK = "ack"  # a subscriber acknowledges a message
     CONNECT = "connect"  # the TCP proxy has accepted a connection
     TRAFFIC = "traffic"  # the TCP proxy has sent `after_bytes` bytes to the client of a connection
     NOW = "now"  # the rule becomes active; the fault happens to all connections of the TCP proxy

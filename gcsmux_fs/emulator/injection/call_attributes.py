@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from gcsmux_fs.emulator.injection.fault_plan import CallAttributes
+from gcsmux_fs.storage.pb import pubsub_pb2 as pubsub
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ _BUCKETS = "projects/_/buckets/"
 
 def call_attributes_of(method: str, request: Message, headers: Headers) -> CallAttributes:
     """Return the attributes of a call. `request` is the first message of the call."""
-    bucket, name = _target(request)
+    bucket, name = ("", _resource(request)) if _of_pubsub(request) else _target(request)
     token = ""
     resumed = False
     if isinstance(request, pb.BidiReadObjectRequest):
@@ -81,6 +82,19 @@ def _target(request: Message) -> tuple[str, str]:
                 request.write_object_spec.resource.name,
             )
     return "", ""
+
+
+def _of_pubsub(request: Message) -> bool:
+    return request.DESCRIPTOR.file.package == pubsub.DESCRIPTOR.package
+
+
+def _resource(request: Message) -> str:
+    """Return the name of the topic or subscription that a request to Pub/Sub names."""
+    for field in ("subscription", "topic", "name", "resource", "project"):
+        value = getattr(request, field, "")
+        if isinstance(value, str) and value:
+            return value
+    return ""
 
 
 def _header(headers: Headers, name: str) -> str:

@@ -168,7 +168,7 @@ class FaultPlan:
         return any(active.rule.point in points and active.can_fire for active in self._rules)
 
     def at(self, point: InjectionPoint) -> list[Fault]:
-        """Return the faults at an injection point that a call or connection reaches only once."""
+        """Return the faults at an injection point where each event is one opportunity."""
         return self._fire(point, lambda _: True)
 
     def room(self) -> int | None:

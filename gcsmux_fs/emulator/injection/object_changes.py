@@ -31,6 +31,7 @@ def change_object(bucket: Bucket, name: str, fault: Overwrite | Delete) -> None:
     size = max(0, old.size + fault.grow_bytes)
     if fault.in_place:
         _overwrite_in_place(old, size)
+        bucket.announce_change(old)
         return
     incoming = bucket.incoming()
     with Path(old.path).open("rb") as source, incoming.open("wb") as target:

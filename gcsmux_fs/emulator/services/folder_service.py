@@ -123,7 +123,7 @@ class FolderService:
         """Answer DeleteFolderRecursive: remove a folder, and all objects and folders in it."""
         bucket, folder = self._find(request.name, request)
         start_time = _now()
-        bucket.folders.delete_all(folder.path)
+        bucket.delete_folder(folder.path)
         metadata = pb.DeleteFolderRecursiveMetadata(
             common_metadata=_common_metadata("delete-folder-recursive", start_time),
             folder_id=folder.path,

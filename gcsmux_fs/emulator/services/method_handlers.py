@@ -122,11 +122,16 @@ class MethodHandlers:
         name: str,
         request_type: type[_RequestT],
         method: Callable[[AsyncIterator[_RequestT], Send], Awaitable[None]],
+        check: Callable[[_RequestT], object] | None = None,
     ) -> tuple[str, _Handler]:
         """Return the name and the handler of a method with streams of requests and responses.
 
         The handler also serves methods that stream in one direction only, because gRPC transfers a
         single message like a stream of one message. The method itself must delay its responses.
+
+        `check` raises RpcError if the first request is refused. With `check`, the client gets the
+        response headers when its first request has been accepted, and not with the first response,
+        which may come hours later.
         """
 
         async def handle(raw: AsyncIterator[bytes], context: RawContext) -> None:
@@ -141,6 +146,9 @@ class MethodHandlers:
                         first = False
                         call.enter(request, tuple(context.invocation_metadata() or ()))
                         await call.opened()
+                        if check is not None:
+                            check(request)
+                            await context.send_initial_metadata(())
                     yield request
 
             async def write(message: bytes) -> None:

@@ -1,0 +1,1 @@
+"""Pub/Sub in the emulator: topics, subscriptions, and notifications of changed objects."""
