@@ -44,7 +44,8 @@ class MountEntry:
     """One line of the mount table.
 
     `root` is the directory of the file system that appears at `path`. `owner` is the user who made
-    a FUSE mount; None for other file systems, which only root may unmount.
+    a FUSE mount; None for other file systems, which only root may unmount. `is_shared` is true if
+    other mount namespaces may have the same mount, because it is propagated to them.
     """
 
     mount_id: int
@@ -56,6 +57,7 @@ class MountEntry:
     fstype: str
     source: str
     owner: int | None = None
+    is_shared: bool = False
 
     @property
     def is_gcsmux(self) -> bool:
@@ -76,7 +78,7 @@ def parse_mountinfo(content: bytes) -> tuple[MountEntry, ...]:
 def _parse_line(line: bytes) -> MountEntry:
     # A field that is only a dash ends the optional fields, whose number varies.
     before, _, after = line.partition(b" - ")
-    mount_id, parent_id, device, root, path, *_ = before.split(b" ")
+    mount_id, parent_id, device, root, path, _, *optional = before.split(b" ")
     fstype, source, *options = after.split(b" ")
     owner = _OWNER.search(options[-1]) if options and fstype.startswith(b"fuse") else None
     major, _, minor = device.partition(b":")
@@ -90,6 +92,7 @@ def _parse_line(line: bytes) -> MountEntry:
         fstype=_unescape(fstype),
         source=_unescape(source),
         owner=int(owner[1]) if owner else None,
+        is_shared=any(field.startswith(b"shared:") for field in optional),
     )
 
 

@@ -13,8 +13,8 @@ ESTALE.
 FUSE_NOTIFY_INC_EPOCH (Linux 6.16, FUSE protocol 7.44) invalidates all names at once, also absent
 names, also names in use. The kernel only increments a counter, and looks each name up again at its
 next use. It then also unmounts each file system that is mounted on a directory of this mount, in
-all mount namespaces. So the notification is written only on request of a user, and only if no such
-mount is found (see `name_dropping`).
+all mount namespaces. So the notification is written only if no such mount is found: on request of a
+user (see `name_dropping`), and with --changes after a change (see `epoch_notifier`).
 
 Sources: fuse_notify_prune, fuse_try_prune_one_inode, fuse_notify_inc_epoch and
 fuse_dentry_revalidate in the kernel's fs/fuse; d_prune_aliases, d_invalidate.

@@ -51,6 +51,10 @@ class BucketOperations(pyfuse3.Operations):
         self.max_name_seconds = FOREVER_SECONDS
         self.choose_window: Callable[[int | None], None] = lambda window_bytes: None
 
+    def limit_names(self, seconds: float) -> None:
+        """Let the kernel cache no name for longer than `seconds` from now on."""
+        self.max_name_seconds = seconds
+
     def init(self) -> None:
         """Call `on_init`, because libfuse is about to answer FUSE_INIT."""
         if self.on_init is not None:

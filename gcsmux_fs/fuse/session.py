@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
+    from gcsmux_fs.fuse.epoch_notifier import EpochNotifier
     from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.fuse.start_lock import Claim
@@ -80,6 +81,7 @@ async def serve_kernel(
     reload: Callable[[], Awaitable[object]],
     *,
     on_mounted: Callable[[tuple[int, int]], None] = lambda device: None,
+    notifier: EpochNotifier | None = None,
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
 
@@ -87,7 +89,8 @@ async def serve_kernel(
     the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number. `report` is
     called for each SIGUSR1, and `reload` for each SIGHUP that does not come from a terminal.
     `on_mounted` is called with the device number (major, minor) just before the mount is announced
-    as ready. At return `filesystem` is closed.
+    as ready. `notifier` decides how long the kernel may cache names; without it, the namespace
+    decides. At return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -96,7 +99,7 @@ async def serve_kernel(
     with (
         closing(filesystem),
         receive_signals(with_terminal=settings.foreground and has_terminal()) as signals,
-        _mounted(settings, claim, filesystem, names, read_ahead) as negotiation,
+        _mounted(settings, claim, filesystem, names, read_ahead, notifier) as negotiation,
         wakeups(),
     ):
         async with trio.open_nursery() as nursery:
@@ -120,6 +123,7 @@ def _mounted(
     filesystem: BucketFilesystem,
     names: NamePruner,
     read_ahead: KernelReadAhead,
+    notifier: EpochNotifier | None = None,
 ) -> Iterator[Negotiation]:
     operations = BucketOperations(filesystem)
     operations.choose_window = read_ahead.choose
@@ -137,6 +141,8 @@ def _mounted(
         # The kernel has no names yet, so this only finds out whether it can drop names.
         if not names.drop_all():
             operations.max_name_seconds = UNDROPPABLE_NAME_SECONDS
+        if notifier is not None:
+            notifier.attach(operations.limit_names)
         with Negotiation(descriptor) as negotiation:
             operations.on_init = negotiation.divert
             yield negotiation

@@ -35,6 +35,7 @@ def test_a_line_with_optional_fields_and_escapes_is_parsed() -> None:
             fstype="fuse.gcsmux-mount",
             source="gs://b/p x\\z",
             owner=0,
+            is_shared=True,
         ),
     )
 
