@@ -9,12 +9,11 @@ https://cloud.google.com/storage/docs/pubsub-notifications.
 from __future__ import annotations
 
 import base64
-import binascii
 import datetime as dt
 import enum
 import json
 import sys
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from gcsmux_fs.model.values import ObjectInfo
@@ -30,6 +29,7 @@ _MAX_INT64 = (1 << 63) - 1
 _MAX_INT64_DIGITS = 19
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
+_NO_METADATA: Mapping[str, str] = MappingProxyType({})
 
 
 class ChangeKind(enum.Enum):
@@ -54,7 +54,6 @@ class ForeignMessage(Exception):
     """A message is not about a change of the bucket; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
 class Change:
     """One change of one generation of an object.
 
@@ -67,19 +66,54 @@ class Change:
         publish_time: when the message was published, in seconds since 1970.
         overwrote: the generation that a new generation replaced; 0 for none.
         overwritten_by: the generation that replaced this generation; 0 for none.
-        info: the object after the change, if the message says all that a listing says. It is None
-            for a generation that is gone.
     """
 
-    kind: ChangeKind
-    name: str
-    generation: int
-    metageneration: int = 0
-    event_time: float = 0.0
-    publish_time: float = 0.0
-    overwrote: int = 0
-    overwritten_by: int = 0
-    info: ObjectInfo | None = None
+    __slots__ = (
+        *("_info", "_payload", "event_time", "generation", "kind", "metageneration"),
+        *("name", "overwritten_by", "overwrote", "publish_time"),
+    )
+
+    def __init__(
+        self,
+        kind: ChangeKind,
+        name: str,
+        generation: int,
+        metageneration: int = 0,
+        event_time: float = 0.0,
+        publish_time: float = 0.0,
+        overwrote: int = 0,
+        overwritten_by: int = 0,
+        info: ObjectInfo | None = None,
+        payload: bytes = b"",
+    ) -> None:
+        self.kind = kind
+        self.name = name
+        self.generation = generation
+        self.metageneration = metageneration
+        self.event_time = event_time
+        self.publish_time = publish_time
+        self.overwrote = overwrote
+        self.overwritten_by = overwritten_by
+        self._info = info
+        self._payload = payload
+
+    def __repr__(self) -> str:
+        return (
+            f"<Change {self.kind.value} {self.name!r}#{self.generation}.{self.metageneration}"
+            f" overwrote={self.overwrote} overwritten_by={self.overwritten_by}>"
+        )
+
+    @property
+    def info(self) -> ObjectInfo | None:
+        """The object after the change, if the message says all that a listing says.
+
+        It is None for a generation that is gone. The payload is decoded when it is needed, because
+        most changes of a large bucket are about names that no program has used.
+        """
+        if self._payload:
+            payload, self._payload = self._payload, b""
+            self._info = _info_in(payload, self)
+        return self._info
 
 
 def parse_change(message: PulledMessage, bucket: str) -> Change:
@@ -101,9 +135,14 @@ def parse_change(message: PulledMessage, bucket: str) -> Change:
         raise ForeignMessage("its eventType is unknown")
     if not name or not generation:
         raise ForeignMessage("its objectId or objectGeneration is malformed")
-    overwrote = attributes.get("overwroteGeneration")
-    overwritten_by = attributes.get("overwrittenByGeneration")
-    metageneration, info = _payload(message.data, kind, name, generation)
+    metageneration = 0
+    payload = b""
+    if kind is ChangeKind.FINALIZE:
+        metageneration, payload = 1, message.data
+    elif kind is ChangeKind.METADATA_UPDATE:
+        # Without the metageneration, the order of two updates would be unknown.
+        payload = message.data
+        metageneration = _number(_resource_in(payload, name, generation).get("metageneration"))
     return Change(
         kind,
         name,
@@ -111,76 +150,69 @@ def parse_change(message: PulledMessage, bucket: str) -> Change:
         metageneration,
         _seconds(attributes.get("eventTime", "")),
         message.publish_time,
-        _number(overwrote) if overwrote else 0,
-        _number(overwritten_by) if overwritten_by else 0,
-        info,
+        _number(attributes.get("overwroteGeneration")),
+        _number(attributes.get("overwrittenByGeneration")),
+        payload=payload,
     )
 
 
-def _payload(
-    data: bytes, kind: ChangeKind, name: str, generation: int
-) -> tuple[int, ObjectInfo | None]:
-    """Return the metageneration and the description of the object in a payload; 0 and None if
-    the payload is empty, malformed, incomplete or about another generation.
-    """
-    if not data or kind is ChangeKind.DELETE or kind is ChangeKind.ARCHIVE:
-        return 0, None
+def _resource_in(payload: bytes, name: str, generation: int) -> Mapping[str, Any]:
+    """Return the fields of a payload; none if it is empty, malformed or about something else."""
     try:
-        resource = json.loads(data)
-        if resource["name"] != name or _number(resource["generation"]) != generation:
-            return 0, None
-        metageneration = _number(resource["metageneration"])
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0, None
-    try:
-        return metageneration, _object_info(resource, kind, name, generation, metageneration)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        return metageneration, None
+        resource = json.loads(payload) if payload else None
+    except (ValueError, RecursionError):
+        return {}
+    if (
+        type(resource) is not dict
+        or resource.get("name") != name
+        or _number(resource.get("generation")) != generation
+    ):
+        return {}
+    return resource
 
 
-def _object_info(
-    resource: Mapping[str, Any],
-    kind: ChangeKind,
-    name: str,
-    generation: int,
-    metageneration: int,
-) -> ObjectInfo | None:
-    """Return the description of an object in a payload; None if it is incomplete.
+def _info_in(payload: bytes, change: Change) -> ObjectInfo | None:
+    return _object_info(_resource_in(payload, change.name, change.generation), change)
 
-    Raises:
-        ValueError, KeyError, TypeError, OverflowError: the payload is malformed.
-    """
-    # A finalized generation does not change. A payload without this field may describe an object
-    # that can still be appended to.
-    if kind is not ChangeKind.FINALIZE and "timeFinalized" not in resource:
+
+def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | None:
+    """Return the description of an object in a payload; None if it is incomplete or malformed."""
+    # A finalized generation does not grow. A payload without this field may describe an object that
+    # can still be appended to.
+    if change.kind is not ChangeKind.FINALIZE and "timeFinalized" not in resource:
         return None
-    size = resource["size"]
+    size = resource.get("size", "")
+    metageneration = _number(resource.get("metageneration"))
     if not _is_number(size) or not metageneration:
         return None
-    updated = dt.datetime.fromisoformat(resource["updated"])
-    metadata = resource.get("metadata")
-    return ObjectInfo(
-        name=name,
-        generation=generation,
-        size=int(size),
-        mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
-        metageneration=metageneration,
-        crc32c=_checksum(resource.get("crc32c")),
-        content_type=_shared(resource.get("contentType", "")),
-        content_encoding=_shared(resource.get("contentEncoding", "")),
-        storage_class=_shared(resource.get("storageClass", "")),
-        metadata=_texts(metadata) if metadata else {},
-    )
+    try:
+        updated = dt.datetime.fromisoformat(resource["updated"])
+        metadata = resource.get("metadata")
+        return ObjectInfo(
+            name=change.name,
+            generation=change.generation,
+            size=int(size),
+            mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
+            metageneration=metageneration,
+            crc32c=_checksum(resource.get("crc32c")),
+            content_type=_shared(resource.get("contentType", "")),
+            content_encoding=_shared(resource.get("contentEncoding", "")),
+            storage_class=_shared(resource.get("storageClass", "")),
+            metadata=_texts(metadata) if metadata else _NO_METADATA,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return None
 
 
 def _checksum(text: str | None) -> int | None:
-    """Return a CRC32C from its text, the base64 of its big-endian bytes."""
+    """Return a CRC32C from its text, the base64 of its big-endian bytes.
+
+    Raises:
+        ValueError, TypeError: the text is malformed.
+    """
     if text is None:
         return None
-    try:
-        data = base64.b64decode(text, validate=True)
-    except binascii.Error as error:
-        raise ValueError("malformed crc32c") from error
+    data = base64.b64decode(text, validate=True)  # binascii.Error is a ValueError
     if len(data) != 4:
         raise ValueError("malformed crc32c")
     return int.from_bytes(data, "big")
@@ -199,7 +231,7 @@ def _texts(metadata: Mapping[str, str]) -> dict[str, str]:
     return dict(metadata)
 
 
-def _is_number(text: str) -> bool:
+def _is_number(text: object) -> bool:
     return (
         type(text) is str
         and text.isdecimal()
@@ -209,8 +241,8 @@ def _is_number(text: str) -> bool:
     )
 
 
-def _number(text: str) -> int:
-    """Return a decimal number of at most 64 bits; 0 if the text is anything else."""
+def _number(text: Any) -> int:
+    """Return a decimal number of at most 64 bits; 0 for anything else."""
     return int(text) if _is_number(text) else 0
 
 

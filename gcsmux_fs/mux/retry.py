@@ -30,8 +30,9 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.backoff import Backoff, TokenRenewal, requested_pause
+from gcsmux_fs.model.backoff import Backoff, TokenRenewal
 from gcsmux_fs.model.errors import GenerationGone, StatusCode, StorageError, storage_error
+from gcsmux_fs.model.failure_run import RETRYABLE_ENDS, FailureRun
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -52,20 +53,8 @@ __all__ = [
     "range_is_final",
 ]
 
-# The codes after which a stream is retried. If the client did not cancel, CANCELLED means that the
-# server closed the connection. OK means that the server ended the stream too early. UNKNOWN is not
-# retried, because Google's clients do not retry it.
-_RETRYABLE = frozenset(
-    {
-        StatusCode.OK,
-        StatusCode.CANCELLED,
-        StatusCode.DEADLINE_EXCEEDED,
-        StatusCode.RESOURCE_EXHAUSTED,
-        StatusCode.ABORTED,
-        StatusCode.INTERNAL,
-        StatusCode.UNAVAILABLE,
-    }
-)
+# UNKNOWN is not retried, because Google's clients for Cloud Storage do not retry it.
+_RETRYABLE = RETRYABLE_ENDS
 
 # The codes with which the service refuses a read handle.
 _HANDLE_REFUSED = frozenset(
@@ -117,30 +106,22 @@ class RetryPolicy:
 
 
 @dataclass(slots=True)
-class ReopenRecord:
+class ReopenRecord(FailureRun):
     """The failures of one object's streams since bytes last arrived.
 
     Attributes:
-        last_error: the last ordinary failure in words; empty if there was none.
-        failing_since: time of the first ordinary failure; None if there was none.
-        failures: number of ordinary failures.
         redirects: number of redirects in a row.
         handle_refused: whether the server has refused the current read handle.
         token_renewal: permits one retry with a renewed token.
     """
 
-    last_error: str = ""
-    failing_since: float | None = None
-    failures: int = 0
     redirects: int = 0
     handle_refused: bool = False
     token_renewal: TokenRenewal = field(default_factory=TokenRenewal)
 
     def reset(self) -> None:
         """Forget all failures, because bytes have arrived."""
-        self.last_error = ""
-        self.failing_since = None
-        self.failures = 0
+        FailureRun.reset(self)
         self.redirects = 0
         self.handle_refused = False
         self.token_renewal.used = False
@@ -201,16 +182,11 @@ def decide(
             return Reopen(0.0, "token refused", "token_refused")
         if end.code not in _RETRYABLE:
             return GiveUp(final_error(end.code, end.message, str(key)))
-    record.last_error = f"{end.message} [{end.code.name}]" if end.message else end.code.name
-    if record.failing_since is None:
-        record.failing_since = now
-    elif now - record.failing_since >= policy.give_up_seconds:
+    if record.note(end.code, end.message, now) >= policy.give_up_seconds:
         return GiveUp(final_error(end.code, end.message, str(key)))
     if end.redirect is None:
         record.redirects = 0
-    backoff = policy.backoff.delay(record.failures - 1, random) if record.failures else 0.0
-    delay = max(backoff, requested_pause(end.retry_seconds, random))
-    record.failures += 1
+    delay = record.delay(policy.backoff, end.retry_seconds, random)
     keep_resume_state = (
         end.redirect is not None or record.failures < _MAX_FAILURES_WITH_RESUME_STATE
     )

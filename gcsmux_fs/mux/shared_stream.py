@@ -21,6 +21,7 @@ import trio
 
 from gcsmux_fs.model.errors import StatusCode, StorageError, Unavailable
 from gcsmux_fs.mux.actions import Action, Cancel, Deliver, Fail, Moved, Open, Send
+from gcsmux_fs.storage.call_driver import ActionLoop, NumberedListener
 from gcsmux_fs.storage.ports import StreamEnd
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.mux.core import StreamCore
     from gcsmux_fs.mux.range_table import PendingRange
-    from gcsmux_fs.storage.ports import BidiCall, BidiMessage, BidiTransport
+    from gcsmux_fs.storage.ports import BidiCall, BidiTransport
 
 __all__ = ["SharedStream", "Ticket"]
 
@@ -60,7 +61,7 @@ class SharedStream:
     `settle` is called whenever the core may have a new deadline or a new state.
     """
 
-    __slots__ = ("_acting", "_call", "_settle", "_transport", "core")
+    __slots__ = ("_call", "_loop", "_settle", "_transport", "core")
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class SharedStream:
         self._transport = transport
         self._settle = settle
         self._call: BidiCall | None = None
-        self._acting = False
+        self._loop = ActionLoop()
 
     def cancel(self, pending: PendingRange) -> None:
         """Cancel a range: its callback is not called afterwards. A second call does nothing."""
@@ -89,23 +90,11 @@ class SharedStream:
         self.act()
 
     def act(self) -> None:
-        """Carry out the core's actions, in order.
-
-        An action may lead to a nested call of `act`. The nested call returns at once, because the
-        outer call carries out the new actions too.
-        """
-        if self._acting:
-            return
-        self._acting = True
-        try:
-            while actions := self.core.take_actions():
-                for action in actions:
-                    self._carry_out(action)
-        finally:
-            self._acting = False
-        if not self.core.has_call:
-            self._call = None
-        self._settle(self)
+        """Carry out the core's actions, in order."""
+        if self._loop.run(self.core.take_actions, self._carry_out):
+            if not self.core.has_call:
+                self._call = None
+            self._settle(self)
 
     def _carry_out(self, action: Action) -> None:
         match action:
@@ -136,7 +125,7 @@ class SharedStream:
         try:
             if isinstance(action, Open):
                 self._call = None
-                listener = _Listener(self, action.stream)
+                listener = NumberedListener(self.core, action.stream, trio.current_time, self.act)
                 self._call = self._transport.open(action.spec, action.ranges, listener)
             else:
                 assert self._call is not None  # a core sends only on an open stream
@@ -155,25 +144,3 @@ class SharedStream:
 
 def _ignore_outcome(_outcome: memoryview | StorageError) -> None:
     """Do nothing; this function replaces the callback of a cancelled range."""
-
-
-class _Listener:
-    """Passes the events of one stream to the core of its object, with the number of the stream."""
-
-    __slots__ = ("_number", "_stream")
-
-    def __init__(self, stream: SharedStream, number: int) -> None:
-        self._stream = stream
-        self._number = number
-
-    def on_sent(self) -> None:
-        self._stream.core.on_sent(self._number, trio.current_time())
-        self._stream.act()
-
-    def on_message(self, message: BidiMessage) -> None:
-        self._stream.core.on_message(self._number, message, trio.current_time())
-        self._stream.act()
-
-    def on_end(self, end: StreamEnd) -> None:
-        self._stream.core.on_end(self._number, end, trio.current_time())
-        self._stream.act()
