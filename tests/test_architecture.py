@@ -106,6 +106,7 @@ IMPURE_MODULES = {
     "caching.name_directory",
     "caching.space_account",
     "changes.change_feed",
+    "changes.freshness_watch",
     "commands.doctor",
     "commands.mount",
     "commands.top",

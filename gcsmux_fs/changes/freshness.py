@@ -71,12 +71,14 @@ class FreshnessState(enum.Enum):
 class StateChange:
     """The feed has come into a state; `why` is a reason for people, or empty.
 
-    If `ends_promise` is true, the kernel may hold names for longer than they are valid now.
+    If `ends_promise` is true, the kernel may hold names for longer than they are valid now. If
+    `is_gap` is true, a gap has ended, and the state is the same as before.
     """
 
     state: FreshnessState
     why: str
     ends_promise: bool
+    is_gap: bool = False
 
 
 class Freshness:
@@ -156,7 +158,7 @@ class Freshness:
         if self._trusted_from == math.inf:
             return
         self._trusted_from = self._gap_end = now
-        self._moves.append(StateChange(self.state, "changes were missed", ends_promise=True))
+        self._moves.append(StateChange(self.state, self.why, ends_promise=True, is_gap=True))
 
     # -- time
 

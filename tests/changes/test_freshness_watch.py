@@ -1,0 +1,102 @@
+"""Tests, in virtual time, what the freshness of names makes the mount do."""
+
+from __future__ import annotations
+
+import math
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from gcsmux_fs.changes.freshness import GRACE_SECONDS, SETTLING_SECONDS, START_SECONDS, Freshness
+from gcsmux_fs.changes.freshness_watch import FreshnessWatch
+from gcsmux_fs.metrics.registry import Registry
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+
+class Kernel:
+    """Counts how often the kernel drops its names."""
+
+    def __init__(self) -> None:
+        self.drops = 0
+
+    def drop(self) -> None:
+        self.drops += 1
+
+
+@asynccontextmanager
+async def watching(kernel: Kernel) -> AsyncIterator[FreshnessWatch]:
+    watch = FreshnessWatch(Freshness(trio.current_time()), kernel.drop)
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(watch.run)
+        yield watch
+        tasks.cancel_scope.cancel()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    texts = [record.getMessage() for record in caplog.records]
+    caplog.clear()
+    return texts
+
+
+async def test_each_change_of_the_state_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    kernel = Kernel()
+    async with watching(kernel) as watch:
+        watch.on_open(trio.current_time())
+        await trio.sleep(SETTLING_SECONDS + 1)
+        opening, healthy = lines(caplog)
+        assert "catching up" in opening
+        assert healthy == "feed of changes: healthy: names are valid until they change"
+        # A short interruption is no line.
+        watch.on_interrupted(trio.current_time(), "UNAVAILABLE")
+        await trio.sleep(GRACE_SECONDS - 1)
+        watch.on_open(trio.current_time())
+        await trio.sleep(100)
+        assert lines(caplog) == []
+        assert kernel.drops == 0
+        for _ in range(100):
+            watch.on_interrupted(trio.current_time(), "UNAVAILABLE")
+            await trio.sleep(1)
+        (line,) = lines(caplog)
+        assert "interrupted (UNAVAILABLE)" in line
+        assert "--metadata-ttl" in line
+        assert kernel.drops == 1
+
+
+async def test_a_gap_makes_the_kernel_ask_again(caplog: pytest.LogCaptureFixture) -> None:
+    kernel = Kernel()
+    async with watching(kernel) as watch:
+        watch.on_open(trio.current_time())
+        watch.on_quiet(trio.current_time())
+        watch.on_gap(trio.current_time())
+        assert kernel.drops == 1
+        (line,) = lines(caplog)
+        assert "missed" in line
+
+
+async def test_a_feed_that_never_opens_is_reported(caplog: pytest.LogCaptureFixture) -> None:
+    async with watching(Kernel()):
+        await trio.sleep(START_SECONDS + 1)
+    (line,) = lines(caplog)
+    assert "interrupted" in line
+
+
+async def test_the_state_is_a_metric() -> None:
+    async with watching(Kernel()) as watch:
+        registry = Registry()
+        watch.declare_metrics(registry)
+        watch.on_open(trio.current_time())
+        watch.on_quiet(trio.current_time())
+        assert registry.snapshot()["changes_state"] == {
+            "starting": 0,
+            "catching_up": 0,
+            "healthy": 1,
+            "interrupted": 0,
+            "lost": 0,
+        }
+        assert watch.freshness.deadline == math.inf
