@@ -30,6 +30,10 @@ from gcsmux_fs.process.logs import printable, redacted
 from gcsmux_fs.settings.bucket_address import bucket_address, parse_bucket
 from gcsmux_fs.settings.cache_options import cache_options
 from gcsmux_fs.settings.cache_settings import CACHE
+from gcsmux_fs.settings.change_settings import CHANGES
+from gcsmux_fs.settings.json_address import json_address
+from gcsmux_fs.settings.pubsub_address import pubsub_address
+from gcsmux_fs.settings.service_address import ServiceAddress
 from gcsmux_fs.settings.units import parse_duration
 from gcsmux_fs.settings.value_types import MOUNTPOINT
 
@@ -141,6 +145,14 @@ def _counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+def _json_address(storage: ServiceAddress) -> str:
+    """Return the address of the JSON API; "" for an emulator whose address is not known."""
+    try:
+        return json_address(storage, os.environ)
+    except ConfigError:
+        return ""
+
+
 @click.command(
     name="doctor",
     epilog=examples(
@@ -159,6 +171,7 @@ def _counted(number: int, noun: str) -> str:
     help="Examine only this folder of the bucket, as gcsmux-mount mounts it.",
 )
 @service_options
+@options_below(CHANGES)
 @options_below(CACHE)
 @config_option
 @click.option(
@@ -191,7 +204,8 @@ def doctor(
 
     Each line shows one check; below a warning or a failure, a line shows the remedy. The checks are
     in the order of the way: FUSE, the cache on disk, the network, the credentials, the bucket, its
-    bytes. The command reads at most 64 MiB of one object, which costs less than a US cent.
+    bytes, and with --changes the notifications. The command reads at most 64 MiB of one object,
+    which costs less than a US cent.
 
     BUCKET and the options are those of gcsmux-mount. With --config, the command examines what a
     mount with this file would use. Exit code: 0 if no check failed, 1 if a check failed. A warning
@@ -212,6 +226,7 @@ def doctor(
     from gcsmux_fs.doctor.subject import Subject
     from gcsmux_fs.storage.channels import ChannelSettings
 
+    storage = ServiceAddress(values["endpoint"], values["plaintext"], values["anonymous"])
     report = DoctorReport(Console(), as_json=as_json)
     if not as_json:
         click.echo(f"Examining {bucket_address(name, prefix)} at {values['endpoint']}\n")
@@ -225,6 +240,9 @@ def doctor(
         allow_other=values["allow_other"],
         memory_bytes=values["memory_bytes"],
         cache=cache_options(values.__getitem__),
+        changes=values["changes"],
+        pubsub=pubsub_address(values["pubsub_endpoint"], anonymous=storage.anonymous),
+        json_address=_json_address(storage),
     )
     # The findings say what the log would say. `lastResort` prints warnings if no log is configured.
     last_resort, logging.lastResort = logging.lastResort, None

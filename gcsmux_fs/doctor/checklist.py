@@ -24,7 +24,7 @@ __all__ = [
 
 
 class CheckResult(enum.StrEnum):
-    """The result of a check. Only FAILURE means that a mount would not work."""
+    """The result of a check. Only FAILURE means that a mount or --changes would not work."""
 
     OK = "ok"
     WARNING = "warning"
@@ -115,6 +115,10 @@ CHECKS: tuple[Check, ...] = (
     Check("round_trip", "round trip", needs=("streams",)),
     Check("rate", "rate", needs=("round_trip",)),
     Check("direct_path", "DirectPath", needs=("service",)),
+    # The changes.
+    Check("subscription", "changes", needs=("bucket",)),
+    Check("notifications", "notifications", needs=("subscription",)),
+    Check("lag", "lag", needs=("subscription",)),
 )
 """All checks, in the order of the way from the kernel of this machine to the bytes."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from gcsmux_fs.doctor.change_checks import ChangeChecks
 from gcsmux_fs.doctor.checklist import (
     CHECKS,
     Check,
@@ -54,7 +55,12 @@ def examine(
     async def run() -> None:
         async with trio.open_nursery() as tasks:
             service = ServiceChecks(subject, tasks)
-            rooms = (MachineChecks(subject), NetworkChecks(subject), service)
+            rooms = (
+                MachineChecks(subject),
+                NetworkChecks(subject),
+                service,
+                ChangeChecks(subject),
+            )
             for check in CHECKS:
                 started(check)
                 begin = trio.current_time()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.settings.defaults import DEFAULT_MEMORY_BYTES
+from gcsmux_fs.settings.service_address import ServiceAddress
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from gcsmux_fs.settings.cache_options import CacheOptions
+    from gcsmux_fs.settings.subscription_name import SubscriptionName
     from gcsmux_fs.storage.channels import ChannelSettings
 
 __all__ = ["Subject"]
@@ -30,6 +32,9 @@ class Subject:
         allow_other: whether other users must be able to use the mount.
         memory_bytes: the memory budget of the mount.
         cache: the cache on disk; None if there is none.
+        changes: the subscription that tells the changes of the bucket; None if there is none.
+        pubsub: how to reach Pub/Sub.
+        json_address: the start of the URLs of the JSON API; empty if it is not known.
     """
 
     settings: ChannelSettings
@@ -41,6 +46,9 @@ class Subject:
     allow_other: bool = False
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     cache: CacheOptions | None = None
+    changes: SubscriptionName | None = None
+    pubsub: ServiceAddress = field(default_factory=ServiceAddress)
+    json_address: str = ""
 
     @property
     def call_seconds(self) -> float:
