@@ -34,6 +34,7 @@ from gcsmux_fs.settings.defaults import (
     SERVICE_START_TIMEOUT_SECONDS,
     default_read_ahead,
 )
+from gcsmux_fs.settings.history_settings import HISTORY, HISTORY_SETTINGS
 from gcsmux_fs.settings.service_manager import is_service
 from gcsmux_fs.settings.service_settings import SERVICE, SERVICE_SETTINGS
 from gcsmux_fs.settings.setting import Setting
@@ -46,7 +47,7 @@ _PROGRAMS = "What programs see"
 _READING = "Reading"
 _RUNNING = "Running"
 
-HEADINGS = (_WHAT, SERVICE, _PROGRAMS, CHANGES, _READING, CACHE, _RUNNING)
+HEADINGS = (_WHAT, SERVICE, _PROGRAMS, CHANGES, HISTORY, _READING, CACHE, _RUNNING)
 """The headings of the help and of the reference, in their order."""
 
 CONFIG = Setting(
@@ -179,6 +180,7 @@ SETTINGS: tuple[Setting, ...] = (
         " enough for one that waits for a new object",
     ),
     *CHANGE_SETTINGS,
+    *HISTORY_SETTINGS,
     Setting(
         name="memory",
         field="memory_bytes",

@@ -29,6 +29,7 @@ from gcsmux_fs.settings.defaults import (
     DEFAULT_READ_AHEAD_BYTES,
     DEFAULT_READ_TIMEOUT_SECONDS,
 )
+from gcsmux_fs.settings.history_options import check_history_options
 from gcsmux_fs.settings.pubsub_address import pubsub_address
 from gcsmux_fs.settings.units import show_size
 
@@ -81,6 +82,8 @@ class Settings:
         metadata_ttl_seconds: with `math.inf`, names and attributes are valid for ever.
         changes: the subscription that tells the changes of the bucket; None for none.
         pubsub_endpoint: HOST:PORT, or http://HOST:PORT without TLS; see `pubsub`.
+        as_of_ns: show the bucket as it was at this time, in nanoseconds since 1970; None for now.
+        freeze, freeze_file: see `is_frozen`.
         read_ahead_bytes: the readahead of one reader; 0 turns readahead off.
         kernel_read_ahead_bytes: the kernel's own readahead window; 0 keeps its default, 128 KiB.
             With None, the mount chooses the window of each file if it may (see
@@ -119,6 +122,9 @@ class Settings:
     negative_ttl_seconds: float = DEFAULT_NEGATIVE_TTL_SECONDS
     changes: SubscriptionName | None = None
     pubsub_endpoint: str = DEFAULT_PUBSUB_ENDPOINT
+    as_of_ns: int | None = None
+    freeze: bool = False
+    freeze_file: Path | None = None
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     read_ahead_bytes: int = DEFAULT_READ_AHEAD_BYTES
     read_timeout_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS
@@ -185,11 +191,29 @@ class Settings:
         check_cache_options(
             self.cache, self.mountpoint, listings=self.cache_listings, offline=self.offline
         )
+        check_history_options(
+            as_of=self.as_of_ns is not None,
+            freeze=self.freeze,
+            freeze_file=self.freeze_file,
+            mountpoint=self.mountpoint,
+            changes=self.changes is not None,
+            cache_listings=self.cache_listings,
+        )
 
     @property
     def cache(self) -> CacheOptions | None:
         """The cache on disk, or None if there is none."""
         return cache_options(lambda field: getattr(self, field))
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the first answer about each name is kept; a file of frozen names implies it."""
+        return self.freeze or self.freeze_file is not None
+
+    @property
+    def has_fixed_names(self) -> bool:
+        """Whether names never change, so that they are valid for ever."""
+        return self.is_frozen or self.as_of_ns is not None
 
     @property
     def pubsub(self) -> ServiceAddress:

@@ -19,6 +19,7 @@ from gcsmux_fs.settings.listen_address import parse_listen_address
 from gcsmux_fs.settings.paths import absolute_path, parse_directory, readable_file
 from gcsmux_fs.settings.permissions import parse_group, parse_mode, parse_user
 from gcsmux_fs.settings.pubsub_address import parse_pubsub_endpoint
+from gcsmux_fs.settings.rfc3339 import parse_time, show_time
 from gcsmux_fs.settings.subscription_name import parse_subscription
 from gcsmux_fs.settings.units import (
     parse_duration,
@@ -50,6 +51,7 @@ __all__ = [
     "SIZE",
     "SIZE_OR_AUTO",
     "SUBSCRIPTION",
+    "TIME",
     "TTL",
     "USER",
     "WORDS",
@@ -148,6 +150,7 @@ SIZE_OR_AUTO = ValueType(
 # A number other than 0 is refused by `parse_duration`, whose message names the missing unit.
 DURATION = ValueType("DURATION", parse_duration, '"30s"', show_duration, numbers=True)
 TTL = ValueType("DURATION|minimal|indefinite", parse_ttl, '"60s"', _show_ttl, numbers=True)
+TIME = ValueType("TIME", parse_time, '"2026-11-30T12:00:00Z"', show_time)
 USER = ValueType("USER", parse_user, '"nobody"', numbers=True)
 GROUP = ValueType("GROUP", parse_group, '"nogroup"', numbers=True)
 # TOML numbers are refused: the integers 644, 0o644 and 420 of TOML would be read as three different

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import DecodeError
 
 from gcsmux_fs.model.errors import NotFound, PermissionDenied, Unauthenticated, Unsupported
@@ -14,6 +15,7 @@ from gcsmux_fs.storage.codec import bucket_path, decode_object
 from gcsmux_fs.storage.listing_decoder import decode_listing
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.unary_calls import UnaryCaller, UnaryPolicy
+from gcsmux_fs.storage.version_decoder import decode_retention, decode_versions
 
 if TYPE_CHECKING:
     from random import Random
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     import grpc.aio
 
     from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.object_versions import BucketRetention, VersionPage
     from gcsmux_fs.model.retry_budget import RetryBudget
     from gcsmux_fs.storage.billing import BilledRequests
     from gcsmux_fs.storage.connections import Connections
@@ -174,23 +177,71 @@ class GrpcObjectStore:
         end_before: str = "",
     ) -> ListingPage:
         """Return one page of a listing (see `ObjectStore.list_objects`)."""
-        page = await self._caller.call(
-            f"{_SERVICE}ListObjects",
-            pb.ListObjectsRequest(
-                parent=self._path,
-                prefix=prefix,
-                delimiter=delimiter,
-                page_token=page_token,
-                page_size=page_size,
-                lexicographic_start=start_at,
-                lexicographic_end=end_before,
-                include_trailing_delimiter=bool(delimiter),
-                include_folders_as_prefixes=bool(delimiter) and self._hierarchical,
-            ),
-            pb.ListObjectsResponse.FromString,
-            subject=f"listing of gs://{self._bucket}/{prefix!r}",
+        request = pb.ListObjectsRequest(
+            prefix=prefix,
+            delimiter=delimiter,
+            page_token=page_token,
+            page_size=page_size,
+            lexicographic_start=start_at,
+            lexicographic_end=end_before,
+            include_folders_as_prefixes=bool(delimiter) and self._hierarchical,
         )
-        return decode_listing(page)
+        return decode_listing(await self._list(request))
+
+    async def list_versions(
+        self,
+        prefix: str,
+        *,
+        soft_deleted: bool = False,
+        delimiter: str = "",
+        page_token: str = "",
+        page_size: int = 1000,
+        start_at: str = "",
+        end_before: str = "",
+    ) -> VersionPage:
+        """Return one page of a listing of generations; the arguments are as for `list_objects`.
+
+        The page has the live and the noncurrent generations, or only the soft-deleted ones if
+        `soft_deleted` is true. Folders of a hierarchical namespace without objects are left out.
+        """
+        request = pb.ListObjectsRequest(
+            prefix=prefix,
+            versions=not soft_deleted,
+            soft_deleted=soft_deleted,
+            delimiter=delimiter,
+            page_token=page_token,
+            page_size=page_size,
+            lexicographic_start=start_at,
+            lexicographic_end=end_before,
+        )
+        return decode_versions(await self._list(request))
+
+    async def _list(self, request: pb.ListObjectsRequest) -> pb.ListObjectsResponse:
+        request.parent = self._path
+        request.include_trailing_delimiter = bool(request.delimiter)
+        return await self._caller.call(
+            f"{_SERVICE}ListObjects",
+            request,
+            pb.ListObjectsResponse.FromString,
+            subject=f"listing of gs://{self._bucket}/{request.prefix!r}",
+        )
+
+    async def get_retention(self) -> BucketRetention:
+        """Return which old generations the bucket keeps.
+
+        Raises:
+            PermissionDenied: the caller may not read the settings of the bucket
+                (storage.buckets.get).
+        """
+        mask = FieldMask(paths=["versioning", "soft_delete_policy"])
+        return decode_retention(
+            await self._caller.call(
+                f"{_SERVICE}GetBucket",
+                pb.GetBucketRequest(name=self._path, read_mask=mask),
+                pb.Bucket.FromString,
+                subject=f"bucket {self._bucket}",
+            )
+        )
 
 
 def _parse_object(name: str, data: bytes) -> pb.Object:

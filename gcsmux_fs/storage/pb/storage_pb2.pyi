@@ -39,7 +39,7 @@ class CommonObjectRequestParams(_message.Message):
     def __init__(self, encryption_algorithm: _Optional[str] = ..., encryption_key_bytes: _Optional[bytes] = ..., encryption_key_sha256_bytes: _Optional[bytes] = ...) -> None: ...
 
 class Object(_message.Message):
-    __slots__ = ("name", "bucket", "generation", "metageneration", "storage_class", "size", "content_encoding", "content_disposition", "cache_control", "content_language", "delete_time", "content_type", "create_time", "component_count", "checksums", "update_time", "metadata", "etag", "finalize_time")
+    __slots__ = ("name", "bucket", "generation", "metageneration", "storage_class", "size", "content_encoding", "content_disposition", "cache_control", "content_language", "delete_time", "content_type", "create_time", "component_count", "checksums", "update_time", "metadata", "etag", "soft_delete_time", "hard_delete_time", "finalize_time")
     class MetadataEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -65,6 +65,8 @@ class Object(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    SOFT_DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
+    HARD_DELETE_TIME_FIELD_NUMBER: _ClassVar[int]
     FINALIZE_TIME_FIELD_NUMBER: _ClassVar[int]
     name: str
     bucket: str
@@ -84,11 +86,13 @@ class Object(_message.Message):
     update_time: _timestamp_pb2.Timestamp
     metadata: _containers.ScalarMap[str, str]
     etag: str
+    soft_delete_time: _timestamp_pb2.Timestamp
+    hard_delete_time: _timestamp_pb2.Timestamp
     finalize_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., bucket: _Optional[str] = ..., generation: _Optional[int] = ..., metageneration: _Optional[int] = ..., storage_class: _Optional[str] = ..., size: _Optional[int] = ..., content_encoding: _Optional[str] = ..., content_disposition: _Optional[str] = ..., cache_control: _Optional[str] = ..., content_language: _Optional[str] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., component_count: _Optional[int] = ..., checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., finalize_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., bucket: _Optional[str] = ..., generation: _Optional[int] = ..., metageneration: _Optional[int] = ..., storage_class: _Optional[str] = ..., size: _Optional[int] = ..., content_encoding: _Optional[str] = ..., content_disposition: _Optional[str] = ..., cache_control: _Optional[str] = ..., content_language: _Optional[str] = ..., delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., content_type: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., component_count: _Optional[int] = ..., checksums: _Optional[_Union[ObjectChecksums, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., metadata: _Optional[_Mapping[str, str]] = ..., etag: _Optional[str] = ..., soft_delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., hard_delete_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finalize_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Bucket(_message.Message):
-    __slots__ = ("name", "bucket_id", "project", "metageneration", "location", "location_type", "storage_class", "create_time", "update_time", "labels", "custom_placement_config", "etag", "hierarchical_namespace")
+    __slots__ = ("name", "bucket_id", "project", "metageneration", "location", "location_type", "storage_class", "create_time", "update_time", "labels", "versioning", "custom_placement_config", "etag", "soft_delete_policy", "hierarchical_namespace")
     class CustomPlacementConfig(_message.Message):
         __slots__ = ("data_locations",)
         DATA_LOCATIONS_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +103,18 @@ class Bucket(_message.Message):
         ENABLED_FIELD_NUMBER: _ClassVar[int]
         enabled: bool
         def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    class Versioning(_message.Message):
+        __slots__ = ("enabled",)
+        ENABLED_FIELD_NUMBER: _ClassVar[int]
+        enabled: bool
+        def __init__(self, enabled: _Optional[bool] = ...) -> None: ...
+    class SoftDeletePolicy(_message.Message):
+        __slots__ = ("retention_duration", "effective_time")
+        RETENTION_DURATION_FIELD_NUMBER: _ClassVar[int]
+        EFFECTIVE_TIME_FIELD_NUMBER: _ClassVar[int]
+        retention_duration: _duration_pb2.Duration
+        effective_time: _timestamp_pb2.Timestamp
+        def __init__(self, retention_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., effective_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
     class LabelsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -116,8 +132,10 @@ class Bucket(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
     LABELS_FIELD_NUMBER: _ClassVar[int]
+    VERSIONING_FIELD_NUMBER: _ClassVar[int]
     CUSTOM_PLACEMENT_CONFIG_FIELD_NUMBER: _ClassVar[int]
     ETAG_FIELD_NUMBER: _ClassVar[int]
+    SOFT_DELETE_POLICY_FIELD_NUMBER: _ClassVar[int]
     HIERARCHICAL_NAMESPACE_FIELD_NUMBER: _ClassVar[int]
     name: str
     bucket_id: str
@@ -129,10 +147,12 @@ class Bucket(_message.Message):
     create_time: _timestamp_pb2.Timestamp
     update_time: _timestamp_pb2.Timestamp
     labels: _containers.ScalarMap[str, str]
+    versioning: Bucket.Versioning
     custom_placement_config: Bucket.CustomPlacementConfig
     etag: str
+    soft_delete_policy: Bucket.SoftDeletePolicy
     hierarchical_namespace: Bucket.HierarchicalNamespace
-    def __init__(self, name: _Optional[str] = ..., bucket_id: _Optional[str] = ..., project: _Optional[str] = ..., metageneration: _Optional[int] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., storage_class: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., custom_placement_config: _Optional[_Union[Bucket.CustomPlacementConfig, _Mapping]] = ..., etag: _Optional[str] = ..., hierarchical_namespace: _Optional[_Union[Bucket.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., bucket_id: _Optional[str] = ..., project: _Optional[str] = ..., metageneration: _Optional[int] = ..., location: _Optional[str] = ..., location_type: _Optional[str] = ..., storage_class: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., labels: _Optional[_Mapping[str, str]] = ..., versioning: _Optional[_Union[Bucket.Versioning, _Mapping]] = ..., custom_placement_config: _Optional[_Union[Bucket.CustomPlacementConfig, _Mapping]] = ..., etag: _Optional[str] = ..., soft_delete_policy: _Optional[_Union[Bucket.SoftDeletePolicy, _Mapping]] = ..., hierarchical_namespace: _Optional[_Union[Bucket.HierarchicalNamespace, _Mapping]] = ...) -> None: ...
 
 class GetBucketRequest(_message.Message):
     __slots__ = ("name", "if_metageneration_match", "if_metageneration_not_match", "read_mask")
