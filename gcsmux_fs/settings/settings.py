@@ -207,13 +207,11 @@ class Settings:
 
     @property
     def is_frozen(self) -> bool:
-        """Whether the first answer about each name is kept; a file of frozen names implies it."""
-        return self.freeze or self.freeze_file is not None
+        """Whether the first answer about each name is kept.
 
-    @property
-    def has_fixed_names(self) -> bool:
-        """Whether names never change, so that they are valid for ever."""
-        return self.is_frozen or self.as_of_ns is not None
+        An earlier time implies it, because the service may remove old generations at any time.
+        """
+        return self.freeze or self.freeze_file is not None or self.as_of_ns is not None
 
     @property
     def pubsub(self) -> ServiceAddress:
