@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.control.protocol import Json
     from gcsmux_fs.filesystem.controlled_filesystem import ControlledFilesystem
     from gcsmux_fs.fuse.name_dropping import NameDropper
+    from gcsmux_fs.history.freeze_keeper import FreezeKeeper
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.mux.stream_registry import StreamRegistry
     from gcsmux_fs.namespace.tree import Tree
@@ -48,15 +49,28 @@ _KERNEL_NAMES = {
 class ControlActions:
     """What the control socket makes a mount do."""
 
-    def __init__(self, tree: Tree, context: ReadContext, names: NameDropper, bucket: str) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        context: ReadContext,
+        names: NameDropper,
+        bucket: str,
+        freeze: FreezeKeeper | None = None,
+    ) -> None:
         self._tree = tree
         self._context = context
         self._names = names
         self._bucket = bucket
+        self._freeze = freeze
 
     async def reload(self) -> str:
-        """Open the log file again and drop all cached names; SIGHUP calls this too."""
+        """Open the log file again and drop all cached names; SIGHUP calls this too.
+
+        Frozen names stay as they are, and are written to their file.
+        """
         reopen_log_file()
+        if self._freeze is not None:
+            self._freeze.write_soon()
         message = f"all cached names were dropped: {_KERNEL_NAMES[await self._names.drop()]}."
         log.info("%s", message)
         return message
@@ -97,6 +111,7 @@ class MountControl:
         streams: StreamRegistry,
         actions: ControlActions,
         config: Callable[[], Json],
+        frozen: Callable[[], Json] | None = None,
     ) -> None:
         started = time.time_ns()
         commands = MountCommands(
@@ -107,6 +122,7 @@ class MountControl:
             streams=streams.snapshot,
             config=config,
             actions=actions,
+            frozen=frozen,
         )
         self._server = ControlServer(commands.table())
         self._commands = commands

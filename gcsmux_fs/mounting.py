@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import math
 import os
 import time
 from contextlib import AsyncExitStack, asynccontextmanager, closing
@@ -35,6 +36,7 @@ from gcsmux_fs.fuse.mountpoint import answers
 from gcsmux_fs.fuse.name_dropping import NameDropper
 from gcsmux_fs.fuse.name_pruning import NamePruner
 from gcsmux_fs.fuse.session import serve_kernel
+from gcsmux_fs.historical_bucket import historical_bucket
 from gcsmux_fs.kept_bucket import KeptBucket
 from gcsmux_fs.metrics.readable import readable_lines
 from gcsmux_fs.metrics.registry import Registry
@@ -58,9 +60,11 @@ if TYPE_CHECKING:
     from gcsmux_fs.caching.disk_names import DiskNames
     from gcsmux_fs.connected_bucket import ConnectedBucket
     from gcsmux_fs.fuse.start_lock import Claim
+    from gcsmux_fs.historical_bucket import HistoricalBucket
     from gcsmux_fs.model.errors import GcsmuxError
     from gcsmux_fs.process.readiness import ReadinessReporter
     from gcsmux_fs.settings.settings import Settings
+    from gcsmux_fs.storage.ports import ObjectStore
 
 __all__ = ["serve"]
 
@@ -122,9 +126,20 @@ async def _serve(settings: Settings, claim: Claim, reporter: ReadinessReporter) 
             connected.service.outcomes.outage_seconds, SILENCE_SECONDS
         )
         async with trio.open_nursery() as tasks:
-            async with _kept_names(kept, connected, metrics, tasks) as keeper:
+            async with (
+                _kept_names(kept, connected, metrics, tasks) as keeper,
+                historical_bucket(settings, connected, metrics, reporter, tasks) as history,
+            ):
                 await _serve_bucket(
-                    settings, claim, reporter, connected, keeper, metrics, heartbeats, tasks
+                    settings,
+                    claim,
+                    reporter,
+                    connected,
+                    history,
+                    keeper,
+                    metrics,
+                    heartbeats,
+                    tasks,
                 )
             health.phase = MountPhase.STOPPING
             tasks.cancel_scope.cancel()
@@ -159,6 +174,7 @@ async def _serve_bucket(
     claim: Claim,
     reporter: ReadinessReporter,
     connected: ConnectedBucket,
+    history: HistoricalBucket,
     keeper: DiskNames | None,
     metrics: Registry,
     heartbeats: Heartbeats,
@@ -172,7 +188,7 @@ async def _serve_bucket(
     outage = _new_outage(settings, connected)
     if outage is not None:
         tasks.start_soon(outage.run)
-    tree = _new_tree(settings, connected, names, keeper, outage, tasks)
+    tree = _new_tree(settings, connected, history.store, names, keeper, outage, tasks)
     disk = service.new_disk_source(settings.cache, memory_bytes=settings.memory_bytes)
     context = service.new_read_context(
         tracing.source(streams) if tracing else streams,
@@ -218,8 +234,10 @@ async def _serve_bucket(
         disk,
         is_traced=tracing is not None,
     )
-    actions = ControlActions(tree, context, dropper, settings.bucket)
-    control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config)
+    freeze = history.keeper
+    actions = ControlActions(tree, context, dropper, settings.bucket, freeze)
+    frozen = None if freeze is None else freeze.facts
+    control = MountControl(settings, metrics, tasks, heartbeats, streams, actions, config, frozen)
     if isinstance(filesystem, ControlledFilesystem):
         control.show_in(filesystem)
     async with AsyncExitStack() as parts:
@@ -276,17 +294,19 @@ def _new_outage(settings: Settings, connected: ConnectedBucket) -> ServiceOutage
 def _new_tree(
     settings: Settings,
     connected: ConnectedBucket,
+    store: ObjectStore,
     names: NamePruner,
     keeper: DiskNames | None,
     outage: ServiceOutage | None,
     tasks: trio.Nursery,
 ) -> Tree:
+    frozen = settings.is_frozen
     return Tree(
-        connected.store,
+        store,
         tasks,
         prefix=settings.prefix,
-        ttl_seconds=settings.metadata_ttl_seconds,
-        negative_ttl_seconds=settings.negative_ttl_seconds,
+        ttl_seconds=math.inf if frozen else settings.metadata_ttl_seconds,
+        negative_ttl_seconds=math.inf if frozen else settings.negative_ttl_seconds,
         directory_mtime_ns=time.time_ns(),
         deadline_seconds=settings.read_timeout_seconds + LOOKUP_EXTRA_SECONDS,
         on_invalidated=names.drop,

@@ -97,6 +97,7 @@ class MountCommands:
         heartbeats: the ages of both loops.
         streams: returns a snapshot of each open stream.
         config: returns all settings and adaptations (see `settings.adaptations.config_report`).
+        frozen: describes the frozen names; None if the mount has none.
         actions: what the commands that act do.
     """
 
@@ -110,6 +111,7 @@ class MountCommands:
         streams: Callable[[], Sequence[DataclassInstance]],
         config: Callable[[], Json],
         actions: MountActions,
+        frozen: Callable[[], Json] | None = None,
     ) -> None:
         self._facts = facts
         self._metrics = metrics
@@ -117,6 +119,7 @@ class MountCommands:
         self._heartbeats = heartbeats
         self._streams = streams
         self._config = config
+        self._frozen = frozen
         self._actions = actions
 
     def table(self) -> dict[str, Command]:
@@ -162,6 +165,7 @@ class MountCommands:
             "loop_ages_seconds": {loop: round(age, 3) for loop, age in ages.items()},
             "healthy": max(ages.values()) < BLOCKED_SECONDS,
             "log_level": log_level(),
+            **({} if self._frozen is None else {"frozen": self._frozen()}),
         }
 
     def stats(self) -> Json:

@@ -25,6 +25,19 @@ def status_lines(status: Json) -> Iterator[str]:
         ages = status["loop_ages_seconds"].items()
         blocked = " and ".join(f"{loop} for {age:.0f} s" for loop, age in ages if age > 1)
         yield f"WARNING: an event loop is blocked, so programs may wait: {blocked}"
+    frozen = status.get("frozen")
+    if frozen is not None:
+        yield from _frozen_lines(frozen)
+
+
+def _frozen_lines(frozen: Json) -> Iterator[str]:
+    """Yield the lines about frozen names, whose digest may be of a moment ago."""
+    state = "all there are" if frozen["is_closed"] else "so far"
+    if not frozen["is_current"]:
+        state = "a moment ago"
+    yield f"frozen names ({state}): {frozen['names']}, digest {frozen['digest']}"
+    if frozen["problem"]:
+        yield f"WARNING: {frozen['problem']}"
 
 
 def shown_duration(seconds: float) -> str:

@@ -30,12 +30,12 @@ class FreezeCounters:
 
     frozen_answers: int = counter("answers", "Answers that needed no request, because of --freeze.")
     frozen_refusals: int = counter(
-        "answers", "Lookups and listings that failed, because the frozen names do not tell."
+        "answers", "Lookups and listings that failed, because the name is not frozen."
     )
 
 
 class NotFrozen(StorageError):
-    """The frozen names do not tell whether a name exists."""
+    """The frozen names do not show whether a name exists."""
 
     errno = errno.ESTALE
 
@@ -51,8 +51,8 @@ class _Position(NamedTuple):
 class FrozenStore:
     """Shows each name of `store` as the first answer about it has shown it.
 
-    With `is_closed`, the names are complete: `store` is never asked, and an answer that the names
-    do not tell fails with `NotFrozen`. So a program gets ESTALE, not a wrong absence.
+    With `is_closed`, the names are complete: `store` is never asked, and a question that the names
+    do not answer fails with `NotFrozen`. So a program gets ESTALE, not a wrong absence.
     """
 
     def __init__(self, store: ObjectStore, names: FrozenNames, *, is_closed: bool = False) -> None:
@@ -167,7 +167,7 @@ class FrozenStore:
     def _check_open(self, subject: str) -> None:
         if self._is_closed:
             self.counters.frozen_refusals += 1
-            raise NotFrozen("the file of --freeze-file does not tell", subject=repr(subject))
+            raise NotFrozen("the file of --freeze-file has no answer", subject=repr(subject))
 
 
 def _following(page: ListingPage, location: str, low: str, high: str, start_at: str) -> _Position:

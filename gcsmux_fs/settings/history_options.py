@@ -23,8 +23,8 @@ def check_history_options(
 ) -> None:
     """Raise ConfigError if settings contradict each other.
 
-    `as_of` and `freeze` tell which of the settings is given. The paths are compared as texts,
-    because a system call on a dead mount point may hang.
+    `as_of` and `freeze` are true if the setting is given. The paths are compared as texts, because
+    a system call on a dead mount point may hang.
     """
     option = "--as-of" if as_of else "--freeze-file" if freeze_file is not None else "--freeze"
     if not (as_of or freeze or freeze_file is not None):

@@ -1,15 +1,21 @@
-"""Says what cannot be known about an earlier state of a bucket; sans-IO."""
+"""Judges whether a mount can show what its settings ask for; sans-IO."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.model.errors import ConfigError
+from gcsmux_fs.settings.bucket_address import bucket_address
+from gcsmux_fs.settings.rfc3339 import show_time
 from gcsmux_fs.settings.units import show_duration
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gcsmux_fs.history.freeze_format import FreezeHeader, FrozenState
     from gcsmux_fs.model.object_versions import BucketRetention
 
-__all__ = ["as_of_warning"]
+__all__ = ["as_of_warning", "check_frozen_state"]
 
 
 def as_of_warning(
@@ -38,4 +44,26 @@ def as_of_warning(
     return (
         f"{source} has no object versioning: --as-of shows only the objects of that time that"
         " still exist; what was overwritten or deleted since is missing."
+    )
+
+
+def check_frozen_state(path: Path, state: FrozenState, wanted: FreezeHeader) -> None:
+    """Raise ConfigError if a file has no names of the wanted mount.
+
+    A file of a whole bucket serves a mount of one of its folders. A complete file may leave out the
+    time, because the service is not asked any more.
+    """
+    header = state.header
+    if header.bucket != wanted.bucket or not wanted.prefix.startswith(header.prefix):
+        raise ConfigError(
+            f"--freeze-file {path} has the names of {bucket_address(header.bucket, header.prefix)}:"
+            " mount this, or name another file."
+        )
+    if header.as_of_ns == wanted.as_of_ns or (state.is_complete and wanted.as_of_ns is None):
+        return
+    if header.as_of_ns is None:
+        raise ConfigError(f"--freeze-file {path} was written without --as-of: leave it out.")
+    raise ConfigError(
+        f"--freeze-file {path} was written with --as-of {show_time(header.as_of_ns)}: write the"
+        " same time, or name another file."
     )
