@@ -1,8 +1,8 @@
 """An object store that shows a bucket as it was at one time.
 
 Listings with versions show prefixes that only later objects have. So a prefix is shown only after
-an object below it was found that was alive. What was found out about a prefix is kept, for a bounded
-number of prefixes: it changes only if the service removes old generations.
+an object below it was found that was alive. What was found out is kept, for a limited number of
+prefixes: it changes only if the service removes old generations.
 """
 
 from __future__ import annotations
