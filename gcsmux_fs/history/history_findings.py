@@ -51,7 +51,7 @@ def check_frozen_state(path: Path, state: FrozenState, wanted: FreezeHeader) -> 
     """Raise ConfigError if a file has no names of the wanted mount.
 
     A file of a whole bucket serves a mount of one of its folders. A complete file may leave out the
-    time, because the service is not asked any more.
+    time, because the service is no longer asked.
     """
     header = state.header
     if header.bucket != wanted.bucket or not wanted.prefix.startswith(header.prefix):
