@@ -140,7 +140,7 @@ class DeliveryStream:
                 _MAX_MESSAGES,
                 _MAX_BYTES,
             )
-            if self._keepalives and not self._delivery.silent:
+            while self._keepalives and not self._delivery.silent:
                 self._keepalives -= 1
                 await send(b"")
             if leases:

@@ -63,10 +63,14 @@ class StoredSubscription:
         self._wake.remove(wake)
 
     def wake(self) -> None:
-        """Wake all subscribers, each time another one first, so that they share the messages."""
-        self._wake.rotate()
+        """Wake all subscribers."""
         for wake in self._wake:
             wake()
+
+    def offer(self) -> None:
+        """Wake all subscribers, each time another one first, so that they share new messages."""
+        self._wake.rotate()
+        self.wake()
 
 
 @dataclass(slots=True, eq=False)
@@ -142,7 +146,7 @@ class TopicRegistry:
             for message in accepted:
                 if selects is None or selects(message.attributes):
                     subscription.queue.add(message)
-            subscription.wake()
+            subscription.offer()
         return accepted
 
     # -- subscriptions
