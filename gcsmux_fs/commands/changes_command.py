@@ -131,17 +131,14 @@ def setup(*, accounts: tuple[str, ...] | None, applies: bool, **options: Any) ->
     request = _request(options, accounts or ())
     steps = _run(request, plan_setup, applies=applies)
     if applies:
-        # The same plan again finds nothing to do.
-        click.echo("\nThe result:")
-        left = [step for step in _run(request, plan_setup, applies=False) if step.action]
-        if left:
-            raise GcsmuxError(f"the {left[0].what} is still missing: run the command again.")
+        _check(request, plan_setup)
     elif any(step.action for step in steps):
         click.echo("\nNothing was changed. Run these commands, or this command with --apply.")
     click.echo("\nMount with:")
     for name in request.route.subscriptions:
         line = command_line("gcsmux-mount", f"--changes={name}", request.route.address)
         click.echo(f"        {line} MOUNTPOINT")
+    click.echo("`gcsmux doctor` with the same options checks whether the changes arrive.")
 
 
 @changes.command(
@@ -244,7 +241,7 @@ def _run(request: _Request, plan: _Plan, *, applies: bool) -> list[RouteStep]:
     try:
         with open_services(request.settings, request.pubsub, request.json_address) as services:
             steps = plan(route, survey_route(route, *services))
-            _show(steps)
+            _show(steps, with_commands=not applies)
             _refuse(steps, applies=applies)
             if applies:
                 _apply(steps, *services)
@@ -255,6 +252,19 @@ def _run(request: _Request, plan: _Plan, *, applies: bool) -> list[RouteStep]:
         steps = plan(route, unknown_route(route, StorageError("not examined")))
         _show(steps)
     return steps
+
+
+def _check(request: _Request, plan: _Plan) -> None:
+    """Read everything again, and raise GcsmuxError if the plan still finds something to do."""
+    from gcsmux_fs.notifications.route_services import open_services
+    from gcsmux_fs.notifications.route_survey import survey_route
+
+    route = request.route
+    with open_services(request.settings, request.pubsub, request.json_address) as services:
+        left = [step for step in plan(route, survey_route(route, *services)) if step.action]
+    if left:
+        raise GcsmuxError(f"the {left[0].what} is still missing: run the command again.")
+    click.echo("\nAll parts exist and fit together.")
 
 
 def _refuse(steps: Sequence[RouteStep], *, applies: bool) -> None:
@@ -279,13 +289,13 @@ def _apply(steps: Sequence[RouteStep], pubsub: PubsubCalls, buckets: BucketCalls
             click.echo(f"{_DONE[step.kind]} {step.what}")
 
 
-def _show(steps: Sequence[RouteStep]) -> None:
+def _show(steps: Sequence[RouteStep], *, with_commands: bool = True) -> None:
     for step in steps:
         detail = f" ({_shown(step.detail)})" if step.detail else ""
         click.echo(f"{step.kind:<8}{step.what}{detail}")
         if step.remedy:
             click.echo(f"{'':8}{_shown(step.remedy)}")
-        if step.command:
+        if step.command and with_commands:
             click.echo(f"{'':8}{step.command}")
 
 
