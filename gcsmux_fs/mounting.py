@@ -313,6 +313,7 @@ def _new_tree(
         assume_directories=not connected.bucket.info.listable,
         keeper=keeper,
         outage=outage,
+        hierarchical=connected.bucket.info.hierarchical,
     )
 
 

@@ -96,12 +96,7 @@ class ObjectTable:
             return objects
         table = cls.empty()
         for info in objects:
-            table.names.append(info.name)
-            table.generations.append(info.generation)
-            table.sizes.append(info.size)
-            table.mtimes_ns.append(info.mtime_ns)
-            table.checksums.append(NO_CHECKSUM if info.crc32c is None else info.crc32c)
-            table.traits.append(_traits_of(info))
+            table.append_info(info)
         return table
 
     def __len__(self) -> int:
@@ -129,6 +124,15 @@ class ObjectTable:
 
     def __contains__(self, info: object) -> bool:
         return any(info == each for each in self)
+
+    def append_info(self, info: ObjectInfo) -> None:
+        """Append an object."""
+        self.names.append(info.name)
+        self.generations.append(info.generation)
+        self.sizes.append(info.size)
+        self.mtimes_ns.append(info.mtime_ns)
+        self.checksums.append(NO_CHECKSUM if info.crc32c is None else info.crc32c)
+        self.traits.append(_traits_of(info))
 
     def append(self, row: Row) -> None:
         """Append a row of another table."""

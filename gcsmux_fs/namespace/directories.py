@@ -111,6 +111,8 @@ class Directories:
             return self.fresh_listing(old.listing.location)
         if not outage.is_on:
             location = old.listing.location
+            # As if a handle read it, so that changes are applied to the old listing too.
+            old.openers += 1
             new = self.fresh_listing(location)
             self._replaced[location] = old
             try:
@@ -118,6 +120,7 @@ class Directories:
                     return new
             finally:
                 self._replaced.pop(location, None)
+                self.cache.listings.close(old)
         self.cache.listings.restore(old)
         outage.note_old_answer()
         return old
@@ -143,9 +146,9 @@ class Directories:
         self._pages.start(cached, lambda: self._add_page(cached, on_page, wide=on_page is None))
 
     async def grow_beyond(self, cached: CachedListing, position: int) -> None:
-        """Wait until the listing has an entry at `position`, or is complete."""
+        """Wait until the listing has an entry at `position` or after it, or is complete."""
         listing = cached.listing
-        while position >= len(listing) and not listing.complete:
+        while not listing.complete and not listing.has_entry_from(position):
             await self._pages.ask(cached, lambda: self._add_page(cached))
 
     async def may_have_entries(self, cached: CachedListing) -> bool:
@@ -160,7 +163,7 @@ class Directories:
             raise
         except PermissionDenied:
             return True
-        return len(cached.listing) > 0
+        return cached.listing.entries > 0
 
     async def _add_page(
         self, cached: CachedListing, on_page: OnPage | None = None, *, wide: bool = True
@@ -174,7 +177,7 @@ class Directories:
             self._request_pages(cached, cached.ranges.upcoming() if wide else [cached.ranges.head])
             flight = cached.ahead.pop(cached.ranges.head)
             page = cached.ranges.take(await flight.wait(), wide=wide)
-            self.cache.add_page(cached, page, flight.asked_at)
+            self.cache.add_page(cached, page, flight.asked_at, self._clock())
         except StorageError as error:
             # The page token may have caused the failure, so later readers begin a new listing.
             self.cache.listings.discard(cached)
@@ -255,7 +258,7 @@ class DirectoryHandle:
         self._advanced = position > 0
         cached = self._cached
         listing = cached.listing
-        if position >= len(listing) and not listing.complete:
+        if not listing.complete and not listing.has_entry_from(position):
             await bounded(
                 self._directories.deadline_seconds,
                 self._location,
@@ -279,6 +282,6 @@ class DirectoryHandle:
 
     def _entries(self, cached: CachedListing, start: int) -> Iterator[tuple[int, bytes, Entry]]:
         listed_until = self._directories.cache.listed_until
-        for position, (name, child) in enumerate(cached.listing.entries_from(start), start):
+        for position, name, child in cached.listing.places_from(start):
             valid_until = listed_until(cached, position, name, child)
             yield position + 1, name, self._enter(child, valid_until)

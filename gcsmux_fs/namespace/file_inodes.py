@@ -105,6 +105,8 @@ class FileInodes:
         self._pins: Counter[int] = Counter()
         # For each generation that is still being appended to, the number of its largest file inode.
         self._largest: dict[tuple[str, int], int] = {}
+        # The numbers of the inodes of each object, by name; None until `index_names` is called.
+        self._numbers: dict[str, tuple[int, ...]] | None = None
         # The state of each file that is not REMOTE, by number.
         self._states: dict[int, InodeState] = {}
 
@@ -148,12 +150,22 @@ class FileInodes:
     def named(self, name: str) -> list[int]:
         """Return the numbers of all files of the object `name`.
 
-        The search compares the names of all files, which takes about 2 ms for 100,000 files.
+        Without an index, the search compares the names of all files, which takes about 2 ms for
+        100,000 files.
         """
+        if self._numbers is not None:
+            return list(self._numbers.get(name, ()))
         return [
             self._number_of(_identity(leaf.objects, index))
             for leaf, index in self._rows.named(name)
         ]
+
+    def index_names(self) -> None:
+        """Keep an index of names from now on, which takes 100 bytes for each file."""
+        if self._numbers is None:
+            self._numbers = {}
+            for number, name in self._rows.names():
+                self._add_to_index(name, number)
 
     def below(self, prefix: str) -> list[int]:
         """Return the numbers of all files whose object names begin with `prefix`."""
@@ -175,6 +187,7 @@ class FileInodes:
         if place is None:
             number = self._free_number(number, identity)
             place = self._rows.add(number, row)
+            self._add_to_index(objects.names[index], number)
         leaf, leaf_index = place
         leaf.lookups[leaf_index] += 1
         row = self._newest(leaf, leaf_index, row)
@@ -266,6 +279,10 @@ class FileInodes:
             return row
         return Row.of(known[index])
 
+    def _add_to_index(self, name: str, number: int) -> None:
+        if self._numbers is not None:
+            self._numbers[name] = (*self._numbers.get(name, ()), number)
+
     def _drop_if_unused(self, number: int, leaf: InodeLeaf, index: int) -> None:
         if leaf.lookups[index] or number in self._pins:
             return
@@ -277,4 +294,8 @@ class FileInodes:
             self._displaced.pop(_identity(objects, index), None)
         self._states.pop(number, None)
         self._rows.remove(number)
+        if self._numbers is not None:
+            numbers = tuple(each for each in self._numbers.pop(name) if each != number)
+            if numbers:
+                self._numbers[name] = numbers
         self._on_drop(number, name)

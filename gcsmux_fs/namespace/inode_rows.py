@@ -128,6 +128,12 @@ class InodeRows:
                 if leaf.lookups[index] != _REMOVED:
                     yield leaf, index
 
+    def names(self) -> Iterator[tuple[int, str]]:
+        """Yield number and object name of each inode."""
+        for number, row_number in self._row_numbers.items():
+            leaf = self._leaves[row_number >> _LEAF_BITS]
+            yield number, leaf.objects.names[leaf.index_of(row_number)]
+
     def numbers_below(self, prefix: str) -> list[int]:
         """Return the number of each inode whose object name begins with `prefix`."""
         matching = {

@@ -34,6 +34,10 @@ class Invalidations:
         self.is_empty = False
         _put(self._names, name, now)
 
+    def forget(self, name: str) -> None:
+        """Drop the record of one name, because all answers about it were corrected."""
+        self._names.pop(name, None)
+
     def note_below(self, prefix: str, now: float) -> None:
         """Record that all names that begin with `prefix` may have changed at the time `now`.
 

@@ -28,7 +28,8 @@ class ListedPage:
         self.objects = objects
         self.entries = array("i")
         self.names: list[bytes] = []
-        self.children: list[Child] = []
+        #: None for an entry that was removed.
+        self.children: list[Child | None] = []
         self.hidden: set[int] = set()
 
     def row_of(self, target: str) -> int | None:

@@ -15,7 +15,11 @@ pages and then of the rows. The file name is cut from the object's name when the
 needed. All other entries are *special*: folders, objects with another spelling, and objects that
 were held back. A dictionary maps the names of special entries to positions.
 
-1. A shown entry never changes its name or its position.
+Notifications change a listing in place (see `patched_listing`). An entry that is removed keeps its
+position and becomes a *gap*, and a new entry gets the position after the last one. So a reader who
+has read a part of the listing gets each of the other entries once.
+
+1. A shown entry never changes its name or its position. What it leads to may change.
 2. No entry appears twice: an entry that a server repeats where two pages meet is dropped.
 3. A reader of all pages comes to an end and gets every entry. It is an error of the server if it
    sends a page token twice, if an entry is not below the location, or if an entry sorts before the
@@ -48,6 +52,7 @@ class Listing:
 
     __slots__ = (
         "_directory",
+        "_gaps",
         "_held",
         "_last_key",
         "_last_placeholder",
@@ -76,7 +81,8 @@ class Listing:
         self._starts: list[int] = []
         self._lows: list[str] = []
         self._length = 0
-        # Positions of the special entries, by file name.
+        self._gaps = 0
+        # Positions of the special entries and of the gaps, by file name.
         self._special: dict[bytes, int] = {}
         self._last_key = ""
         self._held: list[Row] = []
@@ -85,10 +91,16 @@ class Listing:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else f"up to {self._last_key!r}"
-        return f"<Listing of {self.location!r}: {self._length} entries, {state}>"
+        return f"<Listing of {self.location!r}: {self.entries} entries, {state}>"
 
     def __len__(self) -> int:
+        """Return the position after the last entry."""
         return self._length
+
+    @property
+    def entries(self) -> int:
+        """The number of entries, without the gaps."""
+        return self._length - self._gaps
 
     @property
     def pages(self) -> int:
@@ -97,20 +109,25 @@ class Listing:
 
     @property
     def specials(self) -> int:
-        """The number of special entries."""
+        """The number of special entries and gaps."""
         return len(self._special)
 
     def entries_from(self, position: int) -> Iterator[tuple[bytes, Child]]:
         """Yield file name and child of each entry, beginning at a position."""
+        return ((name, child) for _, name, child in self.places_from(position))
+
+    def places_from(self, position: int) -> Iterator[tuple[int, bytes, Child]]:
+        """Yield position, file name and child of each entry, beginning at a position."""
         cut = len(self._directory)
         while position < self._length:
             listed = self._page_at(position)
             objects = listed.objects
             for entry in listed.entries[position - listed.start :]:
                 if entry >= 0:
-                    yield objects.names[entry][cut:].encode(), Row(objects, entry)
-                else:
-                    yield listed.names[~entry], listed.children[~entry]
+                    yield position, objects.names[entry][cut:].encode(), Row(objects, entry)
+                elif (child := listed.children[~entry]) is not None:
+                    yield position, listed.names[~entry], child
+                position += 1
             position = listed.start + len(listed.entries)
 
     def find(self, name: bytes) -> Child | None:
@@ -132,6 +149,11 @@ class Listing:
 
     def position_of(self, name: bytes) -> int | None:
         """Return the position of the entry `name`; None if no page so far has this entry."""
+        position = self._position_of(name)
+        return None if position is None or self._child_at(position) is None else position
+
+    def _position_of(self, name: bytes) -> int | None:
+        """Return the position of an entry or a gap."""
         position = self._special.get(name)
         if position is not None:
             return position
@@ -144,11 +166,11 @@ class Listing:
         return listed.start + listed.entries.index(row, max(0, row - len(listed.hidden)))
 
     def file_at(self, position: int) -> ObjectInfo | None:
-        """Return the object at a position; None for a folder, or beyond the last entry."""
+        """Return the object at a position; None for a folder, a gap, or beyond the last entry."""
         if position >= self._length:
             return None
         child = self._child_at(position)
-        return None if isinstance(child, Directory) else child.info
+        return child.info if isinstance(child, Row) else None
 
     def add_page(self, page: ListingPage) -> int:
         """Append the next page. A page without a token is the last page.
@@ -190,7 +212,7 @@ class Listing:
         listed = self._page_at(position)
         return listed, listed.entries[position - listed.start]
 
-    def _child_at(self, position: int) -> Child:
+    def _child_at(self, position: int) -> Child | None:
         listed, entry = self._entry_at(position)
         return Row(listed.objects, entry) if entry >= 0 else listed.children[~entry]
 

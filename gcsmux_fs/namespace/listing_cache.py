@@ -3,7 +3,9 @@
 1. The cache is bounded: beyond `max_entries` the least recently used listings are evicted. Open
    listings are not evicted, because their handles keep the memory anyway. Pages that were requested
    ahead are not counted. A listing has at most four of them, and only if it has at least ten pages.
-2. All times are the times at which requests were sent, not at which answers arrived. So no entry
+2. A listing that is no longer the latest one, but is still read by a handle, can be found by its
+   location, so that changes are applied to it too.
+3. All times are the times at which requests were sent, not at which answers arrived. So no entry
    seems newer than it is.
 """
 
@@ -14,12 +16,15 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.model.object_table import ObjectTable
-from gcsmux_fs.namespace.listing import Listing
 from gcsmux_fs.namespace.listing_ranges import ListingRanges
+from gcsmux_fs.namespace.patched_listing import PatchedListing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gcsmux_fs.model.values import ListingPage
     from gcsmux_fs.namespace.listing_ranges import PageRequest
+    from gcsmux_fs.namespace.object_change import ObjectChange
     from gcsmux_fs.namespace.single_flight import Flight
 
 __all__ = ["MAX_LISTED_ENTRIES", "CachedListing", "ListingCache"]
@@ -38,6 +43,10 @@ _MORE_ENTRIES_OF_SPECIAL = 2
 # Memory in bytes of one key and value of custom metadata, without their text: the headers of two
 # strings and a slot of a dictionary.
 _PAIR_OVERHEAD_BYTES = 200
+# Maximum number of changes that wait for the later pages of a listing: 2 MB.
+_MAX_PENDING = 4096
+# Stands after the name of an entry whose folder was invalidated.
+_FOLDER = b"/"
 
 
 class CachedListing:
@@ -61,16 +70,20 @@ class CachedListing:
         "kept_pages",
         "listing",
         "openers",
+        "pending",
         "ranges",
         "trusts_all",
     )
 
     def __init__(self, location: str, begun_at: float) -> None:
-        self.listing = Listing(location)
+        self.listing = PatchedListing(location)
         self.begun_at = begun_at
         self.ranges = ListingRanges(location)
         #: Pages that were requested ahead, and are in flight or wait for the pages before them.
         self.ahead: dict[PageRequest, Flight[ListingPage]] = {}
+        #: The changes of objects and folders that are on later pages, by name. The service may
+        #: have left them out of a page that was requested before the change.
+        self.pending: dict[str, ObjectChange] = {}
         self.openers = 0
         self.empty_pages = 0
         self.answered = 0
@@ -79,7 +92,8 @@ class CachedListing:
         self.kept_pages: list[ListingPage] | None = None
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
-        # The file names of the invalidated entries; None if all entries are invalidated.
+        # The file names of the invalidated entries, and of those with an invalidated folder, with
+        # a slash; None if all entries are invalidated.
         self._distrusted: set[bytes] | None = set()
         self._starts: list[int] = []
         self._asked_at: list[float] = []
@@ -102,13 +116,41 @@ class CachedListing:
         """Return True unless the entry with this file name was invalidated."""
         if self.trusts_all:
             return True
-        return self._distrusted is not None and name not in self._distrusted
+        known = self._distrusted
+        return known is not None and name not in known and name + _FOLDER not in known
 
     def distrust(self, name: bytes) -> None:
         """Invalidate the entry with this file name, whether or not the listing has one."""
         self.trusts_all = False
         if self._distrusted is not None:
             self._distrusted.add(name)
+
+    def distrust_folder(self, name: bytes) -> None:
+        """Invalidate whether there is a folder that has or changes the entry `name`."""
+        self.distrust(name + _FOLDER)
+
+    def trust(self, *names: bytes) -> None:
+        """Undo `distrust`, because the entries were changed to what is right.
+
+        If all entries are invalidated, they stay so.
+        """
+        if self._distrusted:
+            self._distrusted.difference_update(names)
+            self.trusts_all = not self._distrusted
+
+    def trust_folder(self, *names: bytes) -> None:
+        """Undo `distrust_folder`."""
+        if self._distrusted:
+            self.trust(*[name + _FOLDER for name in names])
+
+    @property
+    def has_trusted_entry(self) -> bool:
+        """Whether an entry was not invalidated, for sure."""
+        return self._distrusted is not None and self.listing.entries > len(self._distrusted)
+
+    def note_name(self, name: str) -> None:
+        """Count the memory of the name of an entry that a change has added."""
+        self._text_bytes += len(name)
 
     def distrust_all(self) -> None:
         """Invalidate all entries."""
@@ -152,6 +194,8 @@ class ListingCache:
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries
         self._latest: OrderedDict[str, CachedListing] = OrderedDict()
+        # Listings that handles still read, and that are not the latest ones, by location.
+        self._replaced: dict[str, list[CachedListing]] = {}
         #: The sum of the weights of all cached listings.
         self.entries = 0
 
@@ -165,23 +209,53 @@ class ListingCache:
             self._latest.move_to_end(location)
         return cached
 
+    def at(self, location: str) -> Sequence[CachedListing]:
+        """Return the latest listing of a directory, and those that handles still read."""
+        cached, replaced = self._latest.get(location), self._replaced.get(location)
+        if replaced is None:
+            return () if cached is None else (cached,)
+        return replaced if cached is None else [cached, *replaced]
+
+    def note_patched(self, cached: CachedListing, weight: int) -> None:
+        """Record that a listing was changed in place; its weight was `weight` before.
+
+        If the changes take too much memory, the listing is discarded, and no longer changed.
+        """
+        if self._holds(cached):
+            self.entries += cached.weight - weight
+        if cached.listing.is_wasteful or len(cached.pending) > _MAX_PENDING:
+            self.give_up(cached)
+
+    def give_up(self, cached: CachedListing) -> None:
+        """Discard a listing that can no longer be changed; handles may still read it."""
+        cached.distrust_all()
+        cached.pending.clear()
+        self.discard(cached)
+        self._drop_replaced(cached)
+
+    def peek(self, location: str) -> CachedListing | None:
+        """Return the latest listing of a directory without counting this as a use."""
+        return self._latest.get(location)
+
     def has_pages(self, location: str) -> bool:
         """Return whether a listing of the directory is cached and has a page."""
         cached = self._latest.get(location)
         return cached is not None and cached.listing.pages > 0
 
     def distrust(self, location: str, name: bytes) -> None:
-        """Invalidate one entry of the latest listing of a directory."""
-        cached = self._latest.get(location)
-        if cached is not None:
+        """Invalidate one entry of all listings of a directory."""
+        for cached in self.at(location):
             cached.distrust(name)
 
     def invalidate_below(self, prefix: str) -> None:
         """Remove the listings of all directories whose locations begin with `prefix`."""
         for location, cached in list(self._latest.items()):
             if location.startswith(prefix):
-                cached.distrust_all()
-                self.discard(cached)
+                self.give_up(cached)
+        for location, replaced in list(self._replaced.items()):
+            if location.startswith(prefix):
+                for cached in list(replaced):
+                    self.give_up(cached)
 
     def begin(self, location: str, now: float) -> CachedListing:
         """Begin a new listing of a directory, which replaces the latest one."""
@@ -229,13 +303,26 @@ class ListingCache:
         if self._holds(cached):
             del self._latest[cached.listing.location]
             self.entries -= cached.weight
+            if cached.openers:
+                self._replaced.setdefault(cached.listing.location, []).append(cached)
 
     def close(self, cached: CachedListing) -> None:
         """Record that one handle of the listing was closed."""
         cached.openers -= 1
+        if not cached.openers:
+            self._drop_replaced(cached)
         self._evict(None)
 
+    def _drop_replaced(self, cached: CachedListing) -> None:
+        location = cached.listing.location
+        replaced = self._replaced.get(location)
+        if replaced is not None and cached in replaced:
+            replaced.remove(cached)
+            if not replaced:
+                del self._replaced[location]
+
     def _hold(self, cached: CachedListing) -> None:
+        self._drop_replaced(cached)
         self._latest[cached.listing.location] = cached
         self.entries += cached.weight
         self._evict(cached)

@@ -7,6 +7,8 @@ uses the newer answer. `name_validity` decides how long an answer is valid.
 
 1. An answer is never used if its request was sent before the name was invalidated.
 2. A cached resolution is never replaced by the answer to an earlier request.
+3. A change of an object is applied to all cached answers, and to all answers in flight when they
+   arrive (see `name_patches`).
 
 With a `keeper`, each resolution, each complete listing and each invalidation is also passed to it,
 and `adopt` takes what it has kept.
@@ -23,6 +25,7 @@ from gcsmux_fs.model.errors import PermissionDenied
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.invalidations import Invalidations
 from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
+from gcsmux_fs.namespace.name_patches import NamePatches, folders_above
 from gcsmux_fs.namespace.names import (
     Form,
     Step,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ListingPage
     from gcsmux_fs.namespace.kept_names import KeptNames, NameKeeper
     from gcsmux_fs.namespace.name_validity import NameValidity
+    from gcsmux_fs.namespace.object_change import ObjectChange
     from gcsmux_fs.namespace.resolution import Resolution
 
 __all__ = ["MAX_RESOLUTIONS", "NameAnswer", "NameCache"]
@@ -70,6 +74,8 @@ class NameCache:
         validity: decides how long an answer is valid.
         max_listed_entries: maximum number of listed entries that are kept for closed directories.
         keeper: keeps the answers across restarts; None to keep nothing.
+        root: the location of the root directory.
+        hierarchical: whether folders exist without objects.
     """
 
     def __init__(
@@ -77,6 +83,9 @@ class NameCache:
         validity: NameValidity,
         max_listed_entries: int,
         keeper: NameKeeper | None = None,
+        *,
+        root: str = "",
+        hierarchical: bool = False,
     ) -> None:
         self._validity = validity
         self._resolutions: cachetools.LRUCache[str, Resolution] = cachetools.LRUCache(
@@ -86,6 +95,18 @@ class NameCache:
         self._keeper = keeper
         self._invalidations = Invalidations()
         self.listings = ListingCache(max_listed_entries)
+        self._root = root
+        self._patches = NamePatches(
+            self.listings,
+            self._resolutions,
+            self._invalidations,
+            self.is_valid,
+            root=root,
+            hierarchical=hierarchical,
+        )
+        # The names that the keeper was told at the time `_kept_at`.
+        self._kept_names: set[str] = set()
+        self._kept_at = -math.inf
 
     @property
     def resolutions(self) -> int:
@@ -98,10 +119,18 @@ class NameCache:
         """Return the cached resolution of a name, even if its TTL is over."""
         return self._resolutions.get(target)
 
-    def store(self, target: str, resolution: Resolution) -> None:
-        """Cache a resolution, unless the cached resolution or an invalidation is newer."""
-        if self._store(target, resolution) and self._keeper is not None:
-            self._keeper.note_resolution(target, resolution)
+    def store(self, target: str, resolution: Resolution, now: float) -> Resolution:
+        """Cache an answer that has just arrived, unless a cached one or an invalidation is newer.
+
+        Return the answer with the changes since its request.
+        """
+        patched = self._patches.patched(target, resolution, now)
+        if patched is None:
+            self._invalidations.note(target, now)
+            return resolution
+        if self._store(target, patched) and self._keeper is not None:
+            self._keeper.note_resolution(target, patched)
+        return patched
 
     def _store(self, target: str, resolution: Resolution) -> bool:
         if self._invalidations.outdates(target, resolution.asked_at):
@@ -179,9 +208,13 @@ class NameCache:
             cached.kept_pages = []
         return cached
 
-    def add_page(self, cached: CachedListing, page: ListingPage, asked_at: float) -> None:
+    def add_page(
+        self, cached: CachedListing, page: ListingPage, asked_at: float, now: float
+    ) -> None:
         """Append the next page of a listing (see `CachedListing.add_page`)."""
         self.listings.add_page(cached, page, asked_at)
+        if cached.pending:
+            self._patches.replay(cached, now)
         if cached.weight > self._max_kept_entries:
             cached.kept_pages = None
         if self._keeper is None or cached.kept_pages is None or not cached.listing.complete:
@@ -214,15 +247,19 @@ class NameCache:
 
     # -- kept names
 
-    def adopt(self, kept: KeptNames, *, in_outage: bool = False) -> None:
+    def adopt(self, kept: KeptNames, now: float, *, in_outage: bool = False) -> None:
         """Cache what was kept, except for what is outdated or older than a cached answer.
 
         If `in_outage` is true, requests in flight get no answer.
         """
+        changed = self._patches.changed_names()
+        if changed is None:
+            return
         for target, resolution in kept.resolutions:
-            self._store(target, resolution)
+            if target not in changed:
+                self._store(target, resolution)
         cached = kept.listing
-        if cached is None:
+        if cached is None or not self._patches.replay_log(cached, now):
             return
         location = cached.listing.location
         if self._invalidations.outdates(location, cached.begun_at):
@@ -233,6 +270,21 @@ class NameCache:
                 if place == location:
                     cached.distrust(entry_name)
         self.listings.adopt(cached, in_outage=in_outage)
+
+    # -- changes
+
+    def apply_change(self, change: ObjectChange, now: float) -> list[str]:
+        """Patch or drop all answers that are older than a change (see `NamePatches.apply`)."""
+        if self._keeper is not None:
+            if now != self._kept_at:
+                self._kept_at = now
+                self._kept_names.clear()
+            folders = folders_above(change.name, self._root)
+            for name in (change.name, *(location[:-1] for location in folders)):
+                if name not in self._kept_names:
+                    self._kept_names.add(name)
+                    self._keeper.note_invalidated(name, now)
+        return self._patches.apply(change, now)
 
     # -- invalidation
 

@@ -64,12 +64,16 @@ class NameLookup:
         keeper: NameKeeper | None = None,
         outage: ServiceOutage | None = None,
         news: NewsPromise | None = None,
+        root: str = "",
+        hierarchical: bool = False,
     ) -> None:
         self._clock = clock
         self._deadline = deadline_seconds
         self._outage = outage
         validity = NameValidity(ttl_seconds, negative_ttl_seconds, news)
-        self.cache = NameCache(validity, max_listed_entries, keeper)
+        self.cache = NameCache(
+            validity, max_listed_entries, keeper, root=root, hierarchical=hierarchical
+        )
         self._recall: NameRecall | None = None
         if keeper is not None:
             self._recall = NameRecall(

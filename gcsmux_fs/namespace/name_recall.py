@@ -57,6 +57,7 @@ class NameRecall:
         self._cache = cache
         self._max_age = max_age_seconds
         self._in_outage = in_outage
+        self._clock = clock
         # Whether a listing of the directory is kept.
         self._read: cachetools.LRUCache[str, bool] = cachetools.LRUCache(_MAX_DIRECTORIES)
         self._reads: SingleFlight[str, None] = SingleFlight(nursery, clock)
@@ -84,4 +85,4 @@ class NameRecall:
         if kept is None:
             return
         self._read[location] = kept.listing is not None
-        self._cache.adopt(kept, in_outage=self._in_outage())
+        self._cache.adopt(kept, self._clock(), in_outage=self._in_outage())

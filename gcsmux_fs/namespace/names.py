@@ -42,6 +42,7 @@ __all__ = [
     "is_plain",
     "locate",
     "locate_directory",
+    "part_locations",
     "place",
     "places_of",
     "places_of_changed",
@@ -219,6 +220,18 @@ def places_of_changed(name: str) -> list[tuple[str, bytes]]:
     if not name:
         return []
     return places_of(name) + ([locate_directory(name)] if name.endswith("/") else [])
+
+
+def part_locations(target: str) -> list[str]:
+    """Return the locations of all `%part~` directories that the object `target` can be in."""
+    locations: list[str] = []
+    for form in (Form.PLAIN, Form.FILE):
+        location, text = split_location(target)
+        while head := _head(text, form):
+            location += head
+            text = text[len(head) :]
+            locations.append(location)
+    return locations
 
 
 def encoded_length(text: str) -> int:

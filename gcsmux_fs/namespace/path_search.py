@@ -134,10 +134,10 @@ class PathSearch:
             while True:
                 # A cached listing needs no request, so let READs run between its entries.
                 await trio.lowlevel.checkpoint()
-                entries = itertools.islice(listing.entries_from(position), _ENTRIES_PER_TURN)
+                places = itertools.islice(listing.places_from(position), _ENTRIES_PER_TURN)
                 before = position
-                for name, child in entries:
-                    position += 1
+                for place, name, child in places:
+                    position = place + 1
                     visit(name, child)
                 if position > before:
                     continue

@@ -174,8 +174,7 @@ class Resolver:
             resolution = await self._resolve_by_two_requests(target, after)
         if resolution.info is not None:
             self.objects_grow = not resolution.info.finalized
-        self._cache.store(target, resolution)
-        return resolution
+        return self._cache.store(target, resolution, self._clock())
 
     async def _resolve_by_one_request(self, target: str) -> Resolution | None:
         """List a name and its directory; return None if the page does not show what the name is."""

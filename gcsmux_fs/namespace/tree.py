@@ -38,6 +38,7 @@ from gcsmux_fs.namespace.name_lookup import NameLookup, parse_name
 from gcsmux_fs.namespace.names import Form, locate
 from gcsmux_fs.namespace.path_names import names_of_path
 from gcsmux_fs.namespace.path_search import PathSearch
+from gcsmux_fs.namespace.tree_changes import TreeChanges
 from gcsmux_fs.settings.defaults import DEFAULT_READ_TIMEOUT_SECONDS
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class Tree:
         keeper: keeps names across restarts; None to keep none.
         outage: decides when names older than the TTL are used; None to use none.
         news: what is promised about the news of changes; None if there are no news.
+        hierarchical: whether the bucket has folders without objects.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Tree:
         keeper: NameKeeper | None = None,
         outage: ServiceOutage | None = None,
         news: NewsPromise | None = None,
+        hierarchical: bool = False,
     ) -> None:
         self._clock = clock
         self._inodes = InodeTable(prefix)
@@ -117,6 +120,12 @@ class Tree:
             keeper=keeper,
             outage=outage,
             news=news,
+            root=prefix,
+            hierarchical=hierarchical,
+        )
+        #: Applies changes of objects, of which notifications tell.
+        self.changes = TreeChanges(
+            self._inodes, self._names.cache, clock, is_expected=news is not None
         )
 
     def search(self) -> PathSearch:
@@ -222,6 +231,8 @@ class Tree:
     def _enter_answer(self, step: Step, answer: NameAnswer) -> Entry:
         if answer.child is None:
             valid_seconds = max(0.0, answer.valid_until - self._clock())
+            if valid_seconds:
+                self.changes.note_absent(step.target, answer.valid_until)
             raise NoSuchEntry(repr(step.target), valid_seconds)
         entry = self._entries.enter(answer.child, answer.valid_until)
         if not answer.is_outdated:

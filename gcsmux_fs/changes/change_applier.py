@@ -1,0 +1,145 @@
+"""Applies the changes of a bucket to the mount: to its names and inodes, and to cached content.
+
+An event is never believed further than this: it changes which generation a name leads to, and what
+its attributes are. Each read asks for exactly one generation, so no forged event leads to other
+bytes. An event makes no symbolic link: the service is asked about an object that is one.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.changes.change_event import ChangeKind
+from gcsmux_fs.changes.change_order import ChangeOrder
+from gcsmux_fs.metrics.registry import counter
+from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.namespace.foreign_metadata import read_foreign_metadata
+from gcsmux_fs.namespace.object_change import ObjectChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from gcsmux_fs.changes.change_event import Change
+    from gcsmux_fs.changes.change_order import Verdict
+    from gcsmux_fs.metrics.registry import Registry
+    from gcsmux_fs.model.values import ObjectInfo
+    from gcsmux_fs.namespace.tree_changes import TreeChanges
+
+__all__ = ["ChangeApplier"]
+
+
+@dataclass(slots=True)
+class _ApplyCounters:
+    changes_applied: int = counter(
+        "changes", "Changes of the bucket that were applied to cached names."
+    )
+    changes_old: int = counter(
+        "changes", "Changes of the bucket that were known already, or older than what was known."
+    )
+    changes_elsewhere: int = counter(
+        "changes", "Changes of objects outside of the directory that is mounted."
+    )
+    changes_without_details: int = counter(
+        "changes", "Changes after which the service has to be asked about the object."
+    )
+    generations_released: int = counter(
+        "generations", "Generations that no longer exist, and whose cached content was released."
+    )
+
+
+class ChangeApplier:
+    """Applies the changes of one bucket to one mount.
+
+    Args:
+        names: the names and inodes of the mount.
+        bucket: the name of the bucket.
+        invalidate: drops everything that is known about an object, by its name.
+        release: drops the cached content of a generation; returns whether there was any.
+        note_names: called if the kernel may hold names that have changed.
+        clock: returns the time on the mount's clock.
+        wall: returns the seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        names: TreeChanges,
+        bucket: str,
+        *,
+        invalidate: Callable[[str], None],
+        release: Callable[[ObjectKey], bool],
+        note_names: Callable[[], None],
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._names = names
+        self._bucket = bucket
+        self._invalidate = invalidate
+        self._release = release
+        self._note_names = note_names
+        self._clock = clock
+        self._wall = wall
+        self._order = ChangeOrder()
+        self._counters = _ApplyCounters()
+
+    def declare_metrics(self, registry: Registry) -> None:
+        """Declare the metrics of applied changes."""
+        registry.fields(self._counters)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Apply changes in any order, also repeatedly. Nothing waits."""
+        offset = self._clock() - self._wall()
+        newest: list[ObjectChange] = []
+        is_held = False
+        for change in changes:
+            if not change.name.startswith(self._names.root):
+                self._counters.changes_elsewhere += 1
+                continue
+            self._release_dead(change)
+            verdict = self._order.take(change)
+            if verdict is None:
+                self._counters.changes_old += 1
+            elif verdict.is_contradiction:
+                self._counters.changes_without_details += 1
+                self._invalidate(change.name)
+                is_held = True
+            else:
+                newest.append(self._state_after(change, verdict, offset))
+        self._counters.changes_applied += len(newest)
+        if self._names.apply(newest) or is_held:
+            self._note_names()
+
+    def _state_after(self, change: Change, verdict: Verdict, offset: float) -> ObjectChange:
+        info = _believed(change.info)
+        if change.info is None or change.info.generation != verdict.generation:
+            info = None
+        self._counters.changes_without_details += verdict.exists and info is None
+        # The service sets the publish time, so a forged event time cannot be later.
+        happened_at = min(change.event_time or math.inf, change.publish_time) + offset
+        return ObjectChange(
+            change.name,
+            verdict.generation,
+            verdict.metageneration,
+            verdict.exists,
+            info if verdict.exists else None,
+            happened_at if verdict.is_certain else -math.inf,
+        )
+
+    def _release_dead(self, change: Change) -> None:
+        """Release the cached content of the generation that a change has removed."""
+        generation = change.overwrote
+        if change.kind is ChangeKind.DELETE or change.kind is ChangeKind.ARCHIVE:
+            generation = change.generation
+        if generation:
+            key = ObjectKey(self._bucket, change.name, generation)
+            self._counters.generations_released += self._release(key)
+
+
+def _believed(info: ObjectInfo | None) -> ObjectInfo | None:
+    """Return the description of an object in an event; None if the service has to be asked."""
+    if info is None or not info.finalized:
+        return None
+    if info.metadata and read_foreign_metadata(info.metadata, info.size).link is not None:
+        return None
+    return info

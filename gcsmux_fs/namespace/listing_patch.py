@@ -1,0 +1,249 @@
+"""Applies changes of objects to one listing; sans-IO.
+
+1. If a change shows exactly what an entry is, the entry is replaced, removed or added, and trusted.
+   Otherwise it is distrusted, so that the next lookup asks the service.
+2. An entry is never replaced by an older generation or metageneration.
+3. A change of a name that is on a later page waits in `CachedListing.pending` until the page has
+   come.
+
+Each function returns True if the listing shows the name exactly now, or will when the next page
+comes, and False if it distrusts the name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from gcsmux_fs.model.object_table import Row
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.names import (
+    MAX_FILE_NAME_BYTES,
+    Form,
+    content_name,
+    is_plain,
+    place,
+    split_location,
+)
+from gcsmux_fs.namespace.patched_listing import Reach
+
+if TYPE_CHECKING:
+    from gcsmux_fs.namespace.listing_cache import CachedListing
+    from gcsmux_fs.namespace.object_change import ObjectChange
+
+__all__ = [
+    "Spelling",
+    "doubt_folder",
+    "drop_placeholder",
+    "hide_folder",
+    "patch_object",
+    "patch_own_object",
+    "show_folder",
+]
+
+_BESIDE = b"%file~"
+# A name of this length has room for the marker of an object beside its folder.
+_MAX_SIMPLE_BYTES = MAX_FILE_NAME_BYTES - len(_BESIDE)
+
+
+class Spelling(NamedTuple):
+    """The file names of the object `target`, and of the folder `target` + `/`.
+
+    The folder, or an object without a folder beside it, has the name `plain`. An object beside its
+    folder has the name `beside`.
+    """
+
+    target: str
+    plain: bytes
+    beside: bytes
+
+    @classmethod
+    def of(cls, target: str) -> Spelling | None:
+        """Return the spelling of a name; None if a `%part~` directory has the name."""
+        location, component = split_location(target)
+        if (
+            len(component) <= _MAX_SIMPLE_BYTES
+            and "%" not in component
+            and component.isascii()
+            and is_plain(component, 0)
+        ):
+            name = component.encode()
+            return cls(target, name, _BESIDE + name)
+        plain = place(location, component, Form.PLAIN)
+        beside = place(location, component, Form.FILE) if component else plain
+        if plain is None or beside is None or plain.part or beside.part:
+            return None
+        return cls(target, plain.name, beside.name)
+
+
+def patch_object(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> bool:
+    """Apply the change of an object whose name does not end with a slash."""
+    listing, target = cached.listing, spelling.target
+    reach = listing.reach(target)
+    if reach is not Reach.SHOWN:
+        cached.pending[target] = change
+        if reach is Reach.AHEAD:
+            return True
+        held = listing.held(target)
+        if held is not None or _entry_of(cached, spelling) is None:
+            return _patch_held(cached, spelling, change, held)
+    name = _entry_of(cached, spelling)
+    if name is None:
+        if not change.exists:
+            if change.is_certain:
+                cached.trust(spelling.plain, spelling.beside)
+            return True
+        if change.info is None or not change.is_after(cached.begun_at):
+            return _distrust_object(cached, spelling)
+        is_folder = isinstance(listing.find(spelling.plain), Directory)
+        listing.put_object(spelling.beside if is_folder else spelling.plain, change.info)
+        cached.note_name(target)
+    else:
+        row = listing.find(name)
+        if isinstance(row, Row) and not change.outdates_row(row):
+            return True
+        if not change.exists:
+            listing.remove(name)
+        elif change.info is None:
+            return _distrust_object(cached, spelling)
+        else:
+            listing.put_object(name, change.info)
+    cached.trust(spelling.plain, spelling.beside)
+    return True
+
+
+def patch_own_object(cached: CachedListing, change: ObjectChange) -> bool:
+    """Apply the change of the object that is named like the directory, with the slash."""
+    listing = cached.listing
+    if not listing.pages:
+        cached.pending[change.name] = change
+        return True
+    known = listing.placeholder
+    name = content_name()
+    if known is None:
+        if not change.exists:
+            return True
+        if change.info is None or not change.is_after(cached.begun_at):
+            cached.distrust(name)
+            return False
+    elif not change.outdates(known):
+        return True
+    elif change.exists and change.info is None:
+        cached.distrust(name)
+        return False
+    listing.placeholder = info = change.info if change.exists else None
+    if info is not None and info.size:
+        listing.put_object(name, info)
+    else:
+        listing.remove(name)
+    cached.trust(name)
+    return True
+
+
+def show_folder(
+    cached: CachedListing, spelling: Spelling, change: ObjectChange, *, is_own: bool
+) -> bool:
+    """Show a folder, because an object in it exists.
+
+    If `is_own`, the object is the placeholder object of the folder.
+    """
+    listing, location = cached.listing, spelling.target + "/"
+    if listing.reach(location) is not Reach.SHOWN:
+        cached.pending[location] = change
+        return True
+    placeholder = change.info if is_own else None
+    child = listing.find(spelling.plain)
+    if isinstance(child, Directory):
+        if is_own and not _set_placeholder(cached, spelling, child, change):
+            return _distrust_folder(cached, spelling)
+        cached.trust_folder(spelling.plain, spelling.beside)
+        return True
+    if not change.is_after(cached.begun_at):
+        return _distrust_folder(cached, spelling)
+    if child is not None:
+        listing.rename(spelling.plain, spelling.beside)
+    listing.put_directory(spelling.plain, Directory(location, placeholder))
+    cached.note_name(location)
+    cached.trust_folder(spelling.plain, spelling.beside)
+    return True
+
+
+def hide_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> bool:
+    """Hide a folder, because its last object was removed."""
+    listing, location = cached.listing, spelling.target + "/"
+    if listing.reach(location) is not Reach.SHOWN:
+        cached.pending[location] = change
+        return True
+    if isinstance(listing.find(spelling.plain), Directory):
+        if listing.find(spelling.beside) is not None and spelling.beside != spelling.plain:
+            listing.rename(spelling.beside, spelling.plain)
+        else:
+            listing.remove(spelling.plain)
+    cached.trust_folder(spelling.plain, spelling.beside)
+    return True
+
+
+def doubt_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> bool:
+    """Distrust a folder, because the object that was removed may have been its last."""
+    location = spelling.target + "/"
+    if cached.listing.reach(location) is not Reach.SHOWN:
+        cached.pending[location] = change
+        return True
+    is_folder = isinstance(cached.listing.find(spelling.plain), Directory)
+    return not is_folder or _distrust_folder(cached, spelling)
+
+
+def drop_placeholder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> None:
+    """Record that the placeholder object of a folder that stays was removed."""
+    child = cached.listing.find(spelling.plain)
+    if isinstance(child, Directory):
+        _set_placeholder(cached, spelling, child, change)
+
+
+def _set_placeholder(
+    cached: CachedListing, spelling: Spelling, folder: Directory, change: ObjectChange
+) -> bool:
+    """Give a folder its placeholder object; return False if the object is unknown."""
+    known, info = folder.placeholder, change.info
+    if known is not None and not change.outdates(known):
+        return True
+    if change.exists and info is None:
+        return False
+    if info is not known:
+        cached.listing.put_directory(spelling.plain, Directory(folder.location, info))
+    return True
+
+
+def _distrust_object(cached: CachedListing, spelling: Spelling) -> bool:
+    """Distrust what is known about an object; return False."""
+    cached.distrust(spelling.plain)
+    cached.distrust(spelling.beside)
+    return False
+
+
+def _distrust_folder(cached: CachedListing, spelling: Spelling) -> bool:
+    """Distrust what is known about a folder, and about the object beside it; return False."""
+    cached.distrust_folder(spelling.plain)
+    cached.distrust_folder(spelling.beside)
+    return False
+
+
+def _entry_of(cached: CachedListing, spelling: Spelling) -> bytes | None:
+    """Return the name of the entry that shows the object; None if none does."""
+    for name in (spelling.plain, spelling.beside):
+        if isinstance(cached.listing.find(name), Row):
+            return name
+    return None
+
+
+def _patch_held(
+    cached: CachedListing, spelling: Spelling, change: ObjectChange, held: Row | None
+) -> bool:
+    if held is not None and not change.outdates_row(held):
+        return True
+    if not change.exists:
+        cached.listing.hold(spelling.target, None)
+    elif change.info is None or (held is None and not change.is_after(cached.begun_at)):
+        return _distrust_object(cached, spelling)
+    else:
+        cached.listing.hold(spelling.target, change.info)
+    return True

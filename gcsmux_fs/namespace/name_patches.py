@@ -1,0 +1,363 @@
+"""Applies changes of objects to all cached answers about names; sans-IO.
+
+A change of the object `a/b/c` concerns the entry `c` of the directory `a/b/`. It may also concern
+the directories `a/b/` and `a/`: a directory appears with its first object and vanishes with its
+last. Cached answers are patched where the change shows exactly what they have to be. All others are
+dropped, so that the service is asked.
+
+1. After `apply`, no cached answer about a name is older than the change.
+2. An answer that arrives later is patched by the changes that were applied since its request:
+   a page of a listing by `replay`, a resolution by `patched`.
+3. A directory is hidden only if a valid and complete listing shows that it is empty.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gcsmux_fs.namespace.change_log import ChangeLog
+from gcsmux_fs.namespace.child import Directory
+from gcsmux_fs.namespace.listing_patch import (
+    Spelling,
+    doubt_folder,
+    drop_placeholder,
+    hide_folder,
+    patch_object,
+    patch_own_object,
+    show_folder,
+)
+from gcsmux_fs.namespace.names import part_locations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, MutableMapping
+
+    from gcsmux_fs.namespace.invalidations import Invalidations
+    from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
+    from gcsmux_fs.namespace.object_change import ObjectChange
+    from gcsmux_fs.namespace.resolution import Resolution
+
+__all__ = ["NamePatches", "folders_above"]
+
+# What is kept on disk is written within this time. Older changes are known there.
+_DISK_SECONDS = 60.0
+# Components of up to this many characters are never cut into parts (see `names`).
+_SHORT_NAME = 60
+
+
+class _Folder(enum.Enum):
+    """What the cached listing of a folder shows about the folder."""
+
+    FILLED = enum.auto()
+    EMPTY = enum.auto()
+    UNKNOWN = enum.auto()
+
+
+def folders_above(name: str, root: str) -> list[str]:
+    """Return the locations of the folders below `root` that exist because of the object `name`.
+
+    The deepest folder comes first. An object whose name ends with a slash is in this folder.
+    """
+    folders: list[str] = []
+    end = name.rfind("/") + 1
+    while end > len(root):
+        folders.append(name[:end])
+        end = name.rfind("/", 0, end - 1) + 1
+    return folders
+
+
+class NamePatches:
+    """Patches the answers in `listings` and `resolutions`.
+
+    Args:
+        listings: the cached listings.
+        resolutions: the cached resolutions, by name.
+        invalidations: gets the names whose answers cannot be patched.
+        is_valid: returns whether a listing is still valid at a time.
+        root: the location of the root directory.
+        hierarchical: whether folders exist without objects.
+    """
+
+    def __init__(
+        self,
+        listings: ListingCache,
+        resolutions: MutableMapping[str, Resolution],
+        invalidations: Invalidations,
+        is_valid: Callable[[CachedListing, float], bool],
+        *,
+        root: str,
+        hierarchical: bool,
+    ) -> None:
+        self._listings = listings
+        self._resolutions = resolutions
+        self._invalidations = invalidations
+        self._is_valid = is_valid
+        self._root = root
+        self._hierarchical = hierarchical
+        self.log = ChangeLog()
+
+    def apply(self, change: ObjectChange, now: float) -> list[str]:
+        """Patch or drop all cached answers that are older than `change`.
+
+        Return the locations of the folders that may have vanished.
+        """
+        self.log.note(change, now)
+        name = change.name
+        is_exact = self._patch_own(change) if name.endswith("/") else self._patch_object(change)
+        is_exact &= self._patch_resolution(name, change)
+        if not is_exact:
+            self._drop(name, now)
+        elif not self._invalidations.is_empty:
+            # All answers about the object are right, and those in flight will be patched.
+            self._invalidations.forget(name)
+        folders = folders_above(name, self._root)
+        if change.exists:
+            for location in folders:
+                self._show(location, change, now)
+            return []
+        vanished: list[str] = []
+        for location in folders:
+            if self._hide(location, change, now) is _Folder.FILLED:
+                break
+            vanished.append(location)
+        return vanished
+
+    # -- answers that arrive
+
+    def replay(self, cached: CachedListing, now: float) -> None:
+        """Apply the changes that waited for the page that was just added to a listing."""
+        pending, cached.pending = cached.pending, {}
+        for key, change in pending.items():
+            self._replay_change(cached, key, change, now)
+
+    def replay_log(self, cached: CachedListing, now: float) -> bool:
+        """Apply all logged changes to a listing that was kept; return False if that is impossible.
+
+        The place that has kept the listing must know earlier changes (see `changed_names`).
+        """
+        location = cached.listing.location
+        for change in self.log.since(cached.begun_at):
+            if not change.name.startswith(location):
+                continue
+            if not location.endswith("/") and location:
+                return False
+            end = change.name.find("/", len(location)) + 1
+            self._replay_change(cached, change.name[: end or None], change, now)
+        return True
+
+    def changed_names(self) -> set[str] | None:
+        """Return all targets (see `Step`) that the logged changes concern.
+
+        Return None if the log does not reach back to the time at which the disk has the changes.
+        """
+        if not self.log.reaches_back(_DISK_SECONDS):
+            return None
+        targets: set[str] = set()
+        for change in self.log.since(-math.inf):
+            targets.add(change.name)
+            targets.update(location[:-1] for location in folders_above(change.name, self._root))
+        return targets
+
+    def patched(self, target: str, resolution: Resolution, now: float) -> Resolution | None:
+        """Return an answer that has just arrived with the changes since its request.
+
+        Return None if the changes do not show what the answer has to be.
+        """
+        log, asked_at = self.log, resolution.asked_at
+        if not log:
+            return resolution
+        if log.dropped_at >= asked_at:
+            return None
+        patched: Resolution | None = resolution
+        if (change := log.change_of(target, asked_at)) is not None:
+            patched = _with_object(resolution, change)
+        folder = target + "/"
+        for change in log.since(asked_at):
+            if patched is None:
+                break
+            if change.name.startswith(folder):
+                state = self._state(folder, now)
+                if change.exists:
+                    state = _Folder.FILLED
+                patched = _with_folder(patched, folder, state, change)
+        return patched
+
+    # -- internals
+
+    def _patch_object(self, change: ObjectChange) -> bool:
+        name = change.name
+        cut = name.rfind("/") + 1
+        listings = self._listings.at(name[:cut])
+        if not listings and len(name) - cut <= _SHORT_NAME:
+            return True
+        spelling = Spelling.of(name)
+        if spelling is None:
+            self._give_up_parts(name)
+            return False
+        is_exact = True
+        for cached in list(listings):
+            weight = cached.weight
+            is_exact &= patch_object(cached, spelling, change)
+            self._listings.note_patched(cached, weight)
+        return is_exact
+
+    def _patch_own(self, change: ObjectChange) -> bool:
+        is_exact = True
+        for cached in list(self._listings.at(change.name)):
+            weight = cached.weight
+            is_exact &= patch_own_object(cached, change)
+            self._listings.note_patched(cached, weight)
+        return is_exact
+
+    def _patch_resolution(self, target: str, change: ObjectChange) -> bool:
+        if target not in self._resolutions:
+            return True
+        resolution = self._resolutions[target]
+        patched = _with_object(resolution, change)
+        if patched is not None and patched is not resolution:
+            self._resolutions[target] = patched
+        return patched is not None
+
+    def _patch_folder_resolution(self, location: str, state: _Folder, change: ObjectChange) -> bool:
+        target = location[:-1]
+        if target not in self._resolutions:
+            return True
+        resolution = self._resolutions[target]
+        patched = _with_folder(resolution, location, state, change)
+        if patched is not None and patched is not resolution:
+            self._resolutions[target] = patched
+        return patched is not None
+
+    def _show(self, location: str, change: ObjectChange, now: float) -> None:
+        is_exact = self._patch_folder_resolution(location, _Folder.FILLED, change)
+        listings = self._listings.at(above := _above(location))
+        if listings or len(location) - len(above) > _SHORT_NAME:
+            spelling = Spelling.of(location[:-1])
+            if spelling is None:
+                self._give_up_parts(location[:-1])
+                is_exact = False
+            else:
+                is_own = change.name == location
+                for cached in list(listings):
+                    weight = cached.weight
+                    is_exact &= show_folder(cached, spelling, change, is_own=is_own)
+                    self._listings.note_patched(cached, weight)
+        if not is_exact:
+            self._drop(location[:-1], now)
+
+    def _hide(self, location: str, change: ObjectChange, now: float) -> _Folder:
+        state = self._state(location, now)
+        is_exact = self._patch_folder_resolution(location, state, change)
+        listings = self._listings.at(above := _above(location))
+        if state is _Folder.FILLED and change.name != location:
+            return state
+        if listings or len(location) - len(above) > _SHORT_NAME:
+            spelling = Spelling.of(location[:-1])
+            if spelling is None:
+                self._give_up_parts(location[:-1])
+                is_exact = False
+            else:
+                for cached in list(listings):
+                    weight = cached.weight
+                    is_exact &= _patch_parent(cached, spelling, state, change)
+                    self._listings.note_patched(cached, weight)
+        if not is_exact:
+            self._drop(location[:-1], now)
+        return state
+
+    def _replay_change(
+        self, cached: CachedListing, key: str, change: ObjectChange, now: float
+    ) -> None:
+        """Apply a change to one listing; `key` is the object or the folder that it concerns."""
+        weight = cached.weight
+        if key == cached.listing.location:
+            is_exact = patch_own_object(cached, change)
+        elif (spelling := Spelling.of(key.removesuffix("/"))) is None:
+            cached.distrust_all()
+            is_exact = False
+        elif not key.endswith("/"):
+            is_exact = patch_object(cached, spelling, change)
+        elif change.exists:
+            is_exact = show_folder(cached, spelling, change, is_own=key == change.name)
+        else:
+            is_exact = _patch_parent(cached, spelling, self._state(key, now), change)
+        self._listings.note_patched(cached, weight)
+        if not is_exact:
+            self._drop(key.removesuffix("/"), now)
+
+    def _state(self, location: str, now: float) -> _Folder:
+        cached = self._listings.peek(location)
+        if cached is None or not self._is_valid(cached, now):
+            return _Folder.UNKNOWN
+        if cached.has_trusted_entry or cached.listing.placeholder is not None:
+            return _Folder.FILLED
+        is_empty = cached.listing.complete and cached.trusts_all and not self._hierarchical
+        return _Folder.EMPTY if is_empty else _Folder.UNKNOWN
+
+    def _give_up_parts(self, target: str) -> None:
+        """Discard the listings of all directories that have a part of a long name."""
+        for location in (target[: target.rfind("/") + 1], *part_locations(target)):
+            for cached in list(self._listings.at(location)):
+                self._listings.give_up(cached)
+
+    def _drop(self, target: str, now: float) -> None:
+        """Have the service asked about a name."""
+        self._invalidations.note(target, now)
+        self._resolutions.pop(target, None)
+
+
+def _above(location: str) -> str:
+    return location[: location.rfind("/", 0, -1) + 1]
+
+
+def _patch_parent(
+    cached: CachedListing, spelling: Spelling, state: _Folder, change: ObjectChange
+) -> bool:
+    """Apply the removal of an object to the listing of the directory that has its folder."""
+    if state is _Folder.EMPTY:
+        return hide_folder(cached, spelling, change)
+    if change.name == spelling.target + "/":
+        drop_placeholder(cached, spelling, change)
+    return state is _Folder.FILLED or doubt_folder(cached, spelling, change)
+
+
+def _with_object(resolution: Resolution, change: ObjectChange) -> Resolution | None:
+    """Return an answer about a name after a change of the object; None if it is unknown."""
+    known = resolution.info
+    if known is not None and not change.outdates(known):
+        return resolution
+    if resolution.object_refused is not None or resolution.assumed is not None:
+        return None
+    if not change.exists:
+        return resolution if known is None else replace(resolution, info=None)
+    if change.info is None or (known is None and not change.is_after(resolution.asked_at)):
+        return None
+    return replace(resolution, info=change.info)
+
+
+def _with_folder(
+    resolution: Resolution, location: str, state: _Folder, change: ObjectChange
+) -> Resolution | None:
+    """Return an answer about a name after a change of an object in its folder."""
+    folder = resolution.directory
+    if resolution.assumed is not None:
+        return None
+    if folder is None and not change.exists:
+        return resolution
+    if state is _Folder.UNKNOWN:
+        return None
+    if state is _Folder.EMPTY:
+        return replace(resolution, directory=None)
+    if folder is None:
+        if not change.is_after(resolution.asked_at):
+            return None
+        folder = Directory(location)
+    if change.name == location:
+        known = folder.placeholder
+        if known is None or change.outdates(known):
+            if change.exists and change.info is None:
+                return None
+            folder = Directory(location, change.info)
+    return resolution if folder is resolution.directory else replace(resolution, directory=folder)
