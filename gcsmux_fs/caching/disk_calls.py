@@ -39,6 +39,9 @@ _FILE_OVERHEAD_BYTES = 8192
 """What a file of a chunk takes on the disk besides its content: its header, and the index of its
 extents."""
 
+_MAX_WAITING_DROPS = 256
+"""While more calls wait, generations that no longer exist are not dropped, but evicted later."""
+
 
 class DiskCalls:
     """The disk of one opened cache. All methods return at once, and are for trio's thread."""
@@ -117,6 +120,12 @@ class DiskCalls:
     def drop(self, identity: bytes, size: int) -> None:
         """Remove an object from the disk in a thread."""
         self._writes.submit(functools.partial(self._store.drop_object, identity, size), _ignore)
+
+    def drop_if_present(self, identity: bytes, size: int) -> None:
+        """Remove an object, unless it is not there or many calls wait for the disk."""
+        is_absent = size <= CHUNK_BYTES and self.is_absent_now(identity, size, 0, size)
+        if not is_absent and self._writes.unanswered < _MAX_WAITING_DROPS:
+            self.drop(identity, size)
 
     async def finish_writes(self) -> None:
         """Wait until everything that was to be written, checked or dropped is done."""

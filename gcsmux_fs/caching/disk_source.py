@@ -190,6 +190,22 @@ class DiskSource:
             if matches(key.name):
                 disk.drop(identity, size)
 
+    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+        """Drop an object generation that no longer exists from the disk.
+
+        It stays until it is evicted if neither the caller nor this mount knows its size, or if the
+        disk is far behind.
+        """
+        core, writes, disk = self._core, self._writes, self._disk
+        if core is None or writes is None or disk is None:
+            return
+        known = core.known_object(key, size)
+        if known is None:
+            return
+        if writes.queue:
+            writes.drop(lambda queued: queued.key == key)
+        disk.drop_if_present(*known)
+
     def declare_metrics(self, registry: Registry) -> None:
         """Declare the metrics of the cache on disk."""
         registry.fields(self.counters)

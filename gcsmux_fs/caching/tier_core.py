@@ -160,6 +160,13 @@ class TierCore:
         """Return key, identity and size of the object generations of the last requests."""
         return [(key, *known) for key, known in self._identities.items()]
 
+    def known_object(self, key: ObjectKey, size: int | None) -> tuple[bytes, int] | None:
+        """Return identity and size of an object generation; None if its size is unknown."""
+        known = self._identities.get(key)
+        if known is not None or size is None:
+            return known
+        return identity_of(key, size, self._service), size
+
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:

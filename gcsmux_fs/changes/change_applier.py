@@ -1,7 +1,7 @@
 """Applies the changes of a bucket to the mount: to its names and inodes, and to cached content.
 
-An event is never believed further than this: it changes which generation a name leads to, and what
-its attributes are. Each read asks for exactly one generation, so no forged event leads to other
+An event has no other effect than this: it changes which generation a name leads to, and what its
+attributes are. Each read asks for exactly one generation, so no forged event leads to other
 bytes. An event makes no symbolic link: the service is asked about an object that is one.
 """
 
@@ -44,9 +44,6 @@ class _ApplyCounters:
     changes_without_details: int = counter(
         "changes", "Changes after which the service has to be asked about the object."
     )
-    generations_released: int = counter(
-        "generations", "Generations that no longer exist, and whose cached content was released."
-    )
 
 
 class ChangeApplier:
@@ -56,7 +53,7 @@ class ChangeApplier:
         names: the names and inodes of the mount.
         bucket: the name of the bucket.
         invalidate: drops everything that is known about an object, by its name.
-        release: drops the cached content of a generation; returns whether there was any.
+        release: drops the cached content of a generation, with its size if that is known.
         note_names: called if the kernel may hold names that have changed.
         clock: returns the time on the mount's clock.
         wall: returns the seconds since 1970.
@@ -68,7 +65,7 @@ class ChangeApplier:
         bucket: str,
         *,
         invalidate: Callable[[str], None],
-        release: Callable[[ObjectKey], bool],
+        release: Callable[[ObjectKey, int | None], None],
         note_names: Callable[[], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -133,7 +130,7 @@ class ChangeApplier:
             generation = change.generation
         if generation:
             key = ObjectKey(self._bucket, change.name, generation)
-            self._counters.generations_released += self._release(key)
+            self._release(key, self._names.known_size(change.name, generation))
 
 
 def _believed(info: ObjectInfo | None) -> ObjectInfo | None:

@@ -6,14 +6,14 @@ newest change of an object is the one with the greatest generation, then the rem
 generation, then the greatest metageneration.
 
 1. A removal removes its own generation only. If another generation has replaced it, the removal
-   tells that the object exists in the other generation, or in a later one.
+   shows that the object exists in the other generation, or in a later one.
 2. Of the two messages of an overwrite, either may come first, and both lead to the same state.
 3. The memory is bounded. A change of an object that was forgotten counts as uncertain if it is not
    newer than everything that was forgotten: the object may have changed again since.
 4. A metadata update is uncertain unless the creation of its generation is known, because it may be
    of a noncurrent generation.
 5. A creation with a smaller generation but a much later time than the known one contradicts it. One
-   of the two is forged, or the bucket was created again. Then neither is believed.
+   of the two is forged, or the bucket was created again. Then the service has to be asked.
 """
 
 from __future__ import annotations

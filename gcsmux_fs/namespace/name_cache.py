@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import cachetools
 
 from gcsmux_fs.model.errors import PermissionDenied
+from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.invalidations import Invalidations
 from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
@@ -36,7 +37,7 @@ from gcsmux_fs.namespace.names import (
 )
 
 if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ListingPage
+    from gcsmux_fs.model.values import ListingPage, ObjectInfo
     from gcsmux_fs.namespace.kept_names import KeptNames, NameKeeper
     from gcsmux_fs.namespace.name_validity import NameValidity
     from gcsmux_fs.namespace.object_change import ObjectChange
@@ -285,6 +286,17 @@ class NameCache:
                     self._kept_names.add(name)
                     self._keeper.note_invalidated(name, now)
         return self._patches.apply(change, now)
+
+    def known_object(self, name: str) -> ObjectInfo | None:
+        """Return what is cached about an object, even if it is no longer valid; None if nothing."""
+        if name in self._resolutions and (info := self._resolutions[name].info) is not None:
+            return info
+        for location, entry_name in places_of(name):
+            cached = self.listings.peek(location)
+            child = None if cached is None else cached.listing.find(entry_name)
+            if isinstance(child, Row):
+                return child.info
+        return None
 
     # -- invalidation
 

@@ -47,7 +47,7 @@ _DISK_SECONDS = 60.0
 _SHORT_NAME = 60
 
 
-class _Folder(enum.Enum):
+class _FolderState(enum.Enum):
     """What the cached listing of a folder shows about the folder."""
 
     FILLED = enum.auto()
@@ -119,7 +119,7 @@ class NamePatches:
             return []
         vanished: list[str] = []
         for location in folders:
-            if self._hide(location, change, now) is _Folder.FILLED:
+            if self._hide(location, change, now) is _FolderState.FILLED:
                 break
             vanished.append(location)
         return vanished
@@ -180,7 +180,7 @@ class NamePatches:
             if change.name.startswith(folder):
                 state = self._state(folder, now)
                 if change.exists:
-                    state = _Folder.FILLED
+                    state = _FolderState.FILLED
                 patched = _with_folder(patched, folder, state, change)
         return patched
 
@@ -220,7 +220,9 @@ class NamePatches:
             self._resolutions[target] = patched
         return patched is not None
 
-    def _patch_folder_resolution(self, location: str, state: _Folder, change: ObjectChange) -> bool:
+    def _patch_folder_resolution(
+        self, location: str, state: _FolderState, change: ObjectChange
+    ) -> bool:
         target = location[:-1]
         if target not in self._resolutions:
             return True
@@ -231,7 +233,7 @@ class NamePatches:
         return patched is not None
 
     def _show(self, location: str, change: ObjectChange, now: float) -> None:
-        is_exact = self._patch_folder_resolution(location, _Folder.FILLED, change)
+        is_exact = self._patch_folder_resolution(location, _FolderState.FILLED, change)
         listings = self._listings.at(above := _above(location))
         if listings or len(location) - len(above) > _SHORT_NAME:
             spelling = Spelling.of(location[:-1])
@@ -247,11 +249,11 @@ class NamePatches:
         if not is_exact:
             self._drop(location[:-1], now)
 
-    def _hide(self, location: str, change: ObjectChange, now: float) -> _Folder:
+    def _hide(self, location: str, change: ObjectChange, now: float) -> _FolderState:
         state = self._state(location, now)
         is_exact = self._patch_folder_resolution(location, state, change)
         listings = self._listings.at(above := _above(location))
-        if state is _Folder.FILLED and change.name != location:
+        if state is _FolderState.FILLED and change.name != location:
             return state
         if listings or len(location) - len(above) > _SHORT_NAME:
             spelling = Spelling.of(location[:-1])
@@ -287,14 +289,14 @@ class NamePatches:
         if not is_exact:
             self._drop(key.removesuffix("/"), now)
 
-    def _state(self, location: str, now: float) -> _Folder:
+    def _state(self, location: str, now: float) -> _FolderState:
         cached = self._listings.peek(location)
         if cached is None or not self._is_valid(cached, now):
-            return _Folder.UNKNOWN
+            return _FolderState.UNKNOWN
         if cached.has_trusted_entry or cached.listing.placeholder is not None:
-            return _Folder.FILLED
+            return _FolderState.FILLED
         is_empty = cached.listing.complete and cached.trusts_all and not self._hierarchical
-        return _Folder.EMPTY if is_empty else _Folder.UNKNOWN
+        return _FolderState.EMPTY if is_empty else _FolderState.UNKNOWN
 
     def _give_up_parts(self, target: str) -> None:
         """Discard the listings of all directories that have a part of a long name."""
@@ -313,14 +315,14 @@ def _above(location: str) -> str:
 
 
 def _patch_parent(
-    cached: CachedListing, spelling: Spelling, state: _Folder, change: ObjectChange
+    cached: CachedListing, spelling: Spelling, state: _FolderState, change: ObjectChange
 ) -> bool:
     """Apply the removal of an object to the listing of the directory that has its folder."""
-    if state is _Folder.EMPTY:
+    if state is _FolderState.EMPTY:
         return hide_folder(cached, spelling, change)
     if change.name == spelling.target + "/":
         drop_placeholder(cached, spelling, change)
-    return state is _Folder.FILLED or doubt_folder(cached, spelling, change)
+    return state is _FolderState.FILLED or doubt_folder(cached, spelling, change)
 
 
 def _with_object(resolution: Resolution, change: ObjectChange) -> Resolution | None:
@@ -338,7 +340,7 @@ def _with_object(resolution: Resolution, change: ObjectChange) -> Resolution | N
 
 
 def _with_folder(
-    resolution: Resolution, location: str, state: _Folder, change: ObjectChange
+    resolution: Resolution, location: str, state: _FolderState, change: ObjectChange
 ) -> Resolution | None:
     """Return an answer about a name after a change of an object in its folder."""
     folder = resolution.directory
@@ -346,9 +348,9 @@ def _with_folder(
         return None
     if folder is None and not change.exists:
         return resolution
-    if state is _Folder.UNKNOWN:
+    if state is _FolderState.UNKNOWN:
         return None
-    if state is _Folder.EMPTY:
+    if state is _FolderState.EMPTY:
         return replace(resolution, directory=None)
     if folder is None:
         if not change.is_after(resolution.asked_at):

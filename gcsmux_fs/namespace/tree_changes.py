@@ -70,6 +70,15 @@ class TreeChanges:
             is_held = is_held or self._is_name_held(change, vanished, now)
         return is_held
 
+    def known_size(self, name: str, generation: int) -> int | None:
+        """Return the size of a generation in bytes; None if it is unknown."""
+        for number in self._inodes.files.named(name):
+            info = self._inodes.files.get(number)
+            if info is not None and info.generation == generation:
+                return info.size
+        known = self._cache.known_object(name)
+        return known.size if known is not None and known.generation == generation else None
+
     def note_absent(self, target: str, valid_until: float) -> None:
         """Record that the kernel may hold the file names of `target` as absent until a time."""
         if self._is_expected:

@@ -109,6 +109,12 @@ class BlockFetcher:
             return
         for block in [block for block in index.loading if block.state.is_prefetching]:
             self._cancel(block)
+        if index.is_gone:
+            if self._lower_tier is not None:
+                self._lower_tier.forget_generation(index.key, index.size)
+            for block in index.blocks():
+                if block.content is not None:
+                    self.cache.remove(block)
         index.forget_reads()
         self._forget_if_empty(index)
         self._serve_queue()

@@ -85,6 +85,7 @@ class BlockIndex:
         "_pages",
         "block_count",
         "final",
+        "is_gone",
         "key",
         "loading",
         "open_files",
@@ -100,6 +101,8 @@ class BlockIndex:
         self.final: FinalContent | None = None
         #: The number of open files of this object generation.
         self.open_files = 0
+        #: True if the service no longer has the generation, so only open files need its blocks.
+        self.is_gone = False
         self.block_count = 0
         #: The bytes of all blocks that were requested since the first open, evicted ones included.
         self.requested_bytes = 0
@@ -159,6 +162,10 @@ class BlockIndex:
                 first += 1
             blocks += page.blocks[first : bisect_left(page.starts, end)]
         return blocks
+
+    def blocks(self) -> list[Block]:
+        """Return all blocks."""
+        return [block for page in self._pages.values() for block in page.blocks]
 
     def gaps(self, offset: int, end: int) -> list[tuple[int, int]]:
         """Return the parts of `[offset, end)` that no block holds, cut at page boundaries."""

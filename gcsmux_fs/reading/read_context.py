@@ -8,7 +8,7 @@ import trio
 
 from gcsmux_fs.model.values import ByteRange
 from gcsmux_fs.reading.bandwidth_estimator import BandwidthEstimator
-from gcsmux_fs.reading.cache_forgetting import forget_blocks
+from gcsmux_fs.reading.cache_forgetting import forget_blocks, forget_generation
 from gcsmux_fs.reading.cache_warming import CacheWarmer
 from gcsmux_fs.reading.file_forecasts import TINY_OBJECT_BYTES
 from gcsmux_fs.reading.open_file import OpenFile
@@ -124,6 +124,15 @@ class ReadContext:
         if self.resources.lower_tier is not None:
             self.resources.lower_tier.forget(matches)
         return forget_blocks(self.resources.fetcher, matches)
+
+    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+        """Drop the cached bytes of a generation that no longer exists, unless it is open.
+
+        `size` is its size in bytes, if known.
+        """
+        is_dropped = forget_generation(self.resources.fetcher, key)
+        if is_dropped and self.resources.lower_tier is not None:
+            self.resources.lower_tier.forget_generation(key, size)
 
     def expected_parts(self, name: str, size: int) -> tuple[ByteRange, ...]:
         """Return what is worth fetching before a program opens a file that it will soon open.

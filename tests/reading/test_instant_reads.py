@@ -42,6 +42,9 @@ class Shelf:
     def forget(self, matches: Callable[[str], bool]) -> None:
         pass
 
+    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+        pass
+
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
     ) -> memoryview | None:
