@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = [
+    "ChangeFigures",
     "DiskCacheFigures",
     "FaultCount",
     "MountSnapshot",
@@ -107,6 +108,23 @@ class DiskCacheFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeFigures:
+    """The feed of changes of the bucket (--changes).
+
+    Attributes:
+        state: `healthy`, `catching up`, `interrupted`, `lost` or `starting`.
+        lag_seconds: how late the changes are that arrived last.
+        rate: changes received per second in the interval.
+        received: changes received since the start.
+    """
+
+    state: str
+    lag_seconds: float
+    rate: float
+    received: int
+
+
+@dataclass(frozen=True, slots=True)
 class TopFigures:
     """All figures of one interval. Sizes are in bytes, times in seconds, costs in US dollars.
 
@@ -119,6 +137,7 @@ class TopFigures:
         operations: requests of the kernel other than READs, per second.
         errors: requests of the kernel that failed, except for names that do not exist.
         disk_cache: the cache on disk; None without one.
+        changes: the feed of changes; None without --changes.
         requests: requests to the service since the start, by billing class.
         requests_per_second: the same in the interval, per second.
     """
@@ -146,6 +165,7 @@ class TopFigures:
     memory_unread: float
     resident_bytes: float
     disk_cache: DiskCacheFigures | None
+    changes: ChangeFigures | None
     open_files: int
     waiting_reads: int
     streams_open: int
@@ -199,6 +219,7 @@ def figures_between(before: MountSnapshot, after: MountSnapshot) -> TopFigures:
         memory_unread=total("budget_unread"),
         resident_bytes=total("resident_bytes"),
         disk_cache=_disk_cache(metrics),
+        changes=_changes(metrics, status["metrics"]),
         open_files=int(total("open_files")),
         waiting_reads=int(total("waiting_reads")),
         streams_open=int(total("streams_open")),
@@ -233,6 +254,21 @@ def _disk_cache(metrics: MetricsInterval) -> DiskCacheFigures | None:
         used=metrics.total("disk_cache_bytes"),
         limit=metrics.total("disk_cache_limit_bytes"),
         evictions=int(metrics.total("disk_cache_evictions")),
+    )
+
+
+def _changes(
+    metrics: MetricsInterval, encoded: Sequence[Mapping[str, Any]]
+) -> ChangeFigures | None:
+    states = next((each["values"] for each in encoded if each["name"] == "changes_state"), ())
+    state = next((each["labels"]["state"] for each in states if each["value"]), None)
+    if state is None:
+        return None
+    return ChangeFigures(
+        state=state.replace("_", " "),
+        lag_seconds=metrics.total("changes_lag_seconds"),
+        rate=metrics.rate("changes_received"),
+        received=int(metrics.total("changes_received")),
     )
 
 

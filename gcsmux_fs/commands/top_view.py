@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from gcsmux_fs.commands.top_figures import DiskCacheFigures, StreamRow, TopFigures
+    from gcsmux_fs.commands.top_figures import (
+        ChangeFigures,
+        DiskCacheFigures,
+        StreamRow,
+        TopFigures,
+    )
 
 __all__ = ["top_view"]
 
@@ -120,6 +125,7 @@ def _left(
         *_disk_rate(figures.disk_cache),
         _line("READs", f"{_per_second(figures.reads_per_second):>12}"),
         _line("other", f"{_per_second(figures.operations):>12} lookups, opens"),
+        *_changes(figures.changes),
         Text(""),
     ]
     heads = "".join(f"{f'p{quantile * 100:g}':>8}" for quantile in QUANTILES)
@@ -156,6 +162,16 @@ def _right(figures: TopFigures, bar_columns: int) -> list[Text]:
         text += f" (+{fault.recent:,})" if fault.recent else ""
         lines.append(_line("" if number else "faults", text, _fault_style(fault.recent)))
     return lines
+
+
+def _changes(changes: ChangeFigures | None) -> list[Text]:
+    """Return the line of the feed of changes: its state, and its rate or how late it is."""
+    if changes is None:
+        return []
+    if changes.state == "healthy":
+        return [_line("changes", f"{_per_second(changes.rate):>12} {changes.state}")]
+    late = f", {rounded_duration(changes.lag_seconds)} late" if changes.lag_seconds else ""
+    return [_line("changes", f"{changes.state}{late}", _fault_style(1))]
 
 
 def _disk_rate(disk: DiskCacheFigures | None) -> list[Text]:

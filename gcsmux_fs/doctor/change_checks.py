@@ -42,7 +42,7 @@ _CONSUME = "pubsub.subscriptions.consume"
 # How long a mount of this machine may take to answer, in seconds.
 _ANSWER_SECONDS = 2.0
 _STATE_METRIC = "changes_state"
-_LAG_METRIC = "changes_lag"
+_LAG_METRIC = "changes_lag_seconds"
 
 
 class ChangeChecks:
@@ -153,8 +153,8 @@ def listening_mount(
             return None
         metrics = {metric["name"]: metric["values"] for metric in stats["metrics"]}
         states = metrics.get(_STATE_METRIC, ())
-        state = next((each["labels"]["state"] for each in states if each["value"]), None)
+        state = next((str(each["labels"]["state"]) for each in states if each["value"]), None)
         lag = next((float(each["value"]) for each in metrics.get(_LAG_METRIC, ())), None)
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
-    return ListeningMount(mountpoint, state, lag)
+    return ListeningMount(mountpoint, state and state.replace("_", " "), lag)

@@ -213,6 +213,24 @@ def test_a_cache_on_disk_has_its_own_lines_and_fits_too() -> None:
     assert figures_between(snapshot(1), snapshot(3)).disk_cache is None
 
 
+def test_the_feed_of_changes_has_a_line_with_its_state() -> None:
+    def states(of: str) -> list[dict[str, Any]]:
+        values = [({"state": each}, int(each == of)) for each in ("healthy", "catching_up", "lost")]
+        return [metric("changes_state", "gauge", *values)]
+
+    def feed(second: int, state: str, lag: float) -> MountSnapshot:
+        made = snapshot(second, changes_received=second * 12, **disk_counts(1, 100))
+        rows = [*states(state), metric("changes_lag_seconds", "gauge", ({}, lag))]
+        return MountSnapshot({**made.stats, "metrics": [*made.stats["metrics"], *rows]}, [])
+
+    healthy = lines(figures_between(feed(1, "healthy", 0.0), feed(3, "healthy", 0.02)))
+    assert len(healthy) <= 24
+    assert "changes           12/s healthy" in "\n".join(healthy)
+    late = figures_between(feed(1, "healthy", 0.0), feed(3, "catching_up", 3.0))
+    assert "changes   catching up, 3.00 s late" in "\n".join(lines(late))
+    assert figures_between(snapshot(1), snapshot(3)).changes is None
+
+
 def test_a_narrow_screen_cuts_no_figure_of_the_mount() -> None:
     figures = figures_between(snapshot(1), snapshot(3))
     text = "\n".join(lines(figures, width=48, height=60))

@@ -112,7 +112,7 @@ def test_a_mount_tells_its_subscription_state_and_lag() -> None:
     stats = {
         "metrics": [
             {"name": "changes_state", "values": states},
-            {"name": "changes_lag", "values": lag},
+            {"name": "changes_lag_seconds", "values": lag},
         ]
     }
     assert listening_mount("/mnt", NAME, config, stats) == HERE
