@@ -270,7 +270,7 @@ def _check(request: _Request, plan: _Plan) -> None:
 def _refuse(steps: Sequence[RouteStep], *, applies: bool) -> None:
     """Raise GcsmuxError if a part is wrong, or is unknown and would be changed."""
     wrong = [step for step in steps if step.kind is StepKind.WRONG]
-    unknown = [step for step in steps if step.kind is StepKind.UNKNOWN]
+    unknown = [step for step in steps if step.kind is StepKind.UNKNOWN and step.is_vital]
     if wrong:
         raise GcsmuxError(f"nothing was changed, because the {wrong[0].what} is wrong.")
     if applies and unknown:

@@ -36,6 +36,7 @@ class RouteStep:
         remedy: what a person can do about a wrong part.
         command: the command of gcloud that does the same; empty if nothing is done.
         action: makes the change.
+        is_vital: whether nothing may be changed while this part is unknown.
     """
 
     kind: StepKind
@@ -44,3 +45,4 @@ class RouteStep:
     remedy: str = ""
     command: str = ""
     action: RouteAction | None = None
+    is_vital: bool = True

@@ -88,6 +88,18 @@ def _unknown(what: str, error: StorageError, command: str, action: RouteAction) 
     return RouteStep(StepKind.UNKNOWN, what, str(error), command=command, action=action)
 
 
+def _unseen(
+    survey: RouteSurvey, what: str, error: StorageError, command: str, action: RouteAction
+) -> RouteStep:
+    """Return the step for an unknown part that probably exists, because its topic exists.
+
+    So an account that may create only subscriptions can add one to a topic.
+    """
+    if survey.topic is None or isinstance(survey.topic, StorageError):
+        return _unknown(what, error, command, action)
+    return RouteStep(StepKind.UNKNOWN, what, str(error), command=command, is_vital=False)
+
+
 def _topic_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
     name = str(route.topic)
     what = f"topic {name}"
@@ -113,7 +125,7 @@ def _publisher_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
             found = buckets.service_agent(buckets.project_number(route.bucket))
             pubsub.grant(topic, PUBLISHER_ROLE, f"serviceAccount:{found}")
 
-        return _unknown(what, agent, command, grant_later)
+        return _unseen(survey, what, agent, command, grant_later)
     what = f"permission of {agent} to publish on {topic}"
     command = gcloud_commands.grant_publisher(route.topic, agent)
     member = f"serviceAccount:{agent}"
@@ -122,7 +134,7 @@ def _publisher_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
         pubsub.grant(topic, PUBLISHER_ROLE, member)
 
     if isinstance(survey.publishers, StorageError):
-        return _unknown(what, survey.publishers, command, grant)
+        return _unseen(survey, what, survey.publishers, command, grant)
     if member in survey.publishers:
         return RouteStep(StepKind.KEEP, what)
     return RouteStep(StepKind.CREATE, what, command=command, action=grant)
@@ -138,7 +150,7 @@ def _config_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
         buckets.create(route.bucket, config)
 
     if isinstance(survey.configs, StorageError):
-        return _unknown(what, survey.configs, command, create)
+        return _unseen(survey, what, survey.configs, command, create)
     # A configuration for another folder may share the topic.
     own = [
         each

@@ -158,6 +158,16 @@ def test_what_this_account_may_not_see_is_shown_as_unknown_with_its_command() ->
     assert all(step.command.startswith("gcloud ") for step in everything)
 
 
+def test_an_account_that_may_only_create_subscriptions_adds_one_to_a_topic() -> None:
+    cloud = MemoryCloud()
+    apply(plan_setup, route_to("first"), cloud)
+    cloud.hidden = {"configurations", "project_number", "members"}
+    steps = apply(plan_setup, route_to("second"), cloud)
+    assert kinds(steps) == ["keep", "unknown", "unknown", "create"]
+    assert not any(step.is_vital for step in steps if step.kind is StepKind.UNKNOWN)
+    assert len(cloud.configs) == 1
+
+
 def test_a_configuration_waits_until_the_permission_to_publish_has_an_effect() -> None:
     cloud = MemoryCloud(refusals=3)
     waits: list[str] = []
