@@ -149,6 +149,7 @@ IMPURE_MODULES = {
     "emulator.proxy.proxied_connection",
     "emulator.proxy.tcp_proxy",
     "emulator.pubsub.delivery_stream",
+    "emulator.pubsub.file_watch",
     "emulator.pubsub.json_server",
     "emulator.pubsub.object_notifier",
     "emulator.pubsub.policy_service",

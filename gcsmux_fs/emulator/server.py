@@ -194,6 +194,7 @@ class Emulator:
             raise EmulatorError(f"Cannot listen on {self.address}.") from None
         await server.start()
         self._server = server
+        self._pubsub.files.start()
         if self._proxy_port is not None:
             proxy = TcpProxy(self._orders, self.host, self.port)
             try:
@@ -220,6 +221,7 @@ class Emulator:
         if self._proxy is not None:
             proxy, self._proxy = self._proxy, None
             await proxy.stop()
+        self._pubsub.files.stop()
         if self._server is not None:
             server, self._server = self._server, None
             self._checksums.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any
@@ -260,3 +261,84 @@ def test_a_subscription_without_a_bucket_gets_the_events_of_all_buckets(served: 
         assert await events.take() == [("FINALIZE", "f", generation, 0, 0)]
 
     watch(served, scenario, bucket="")
+
+
+async def arriving(events: Events, count: int) -> list[tuple[str, str, int, int, int]]:
+    """Return the next `count` events, and check that no further event follows."""
+    found: list[tuple[str, str, int, int, int]] = []
+    for _ in range(1000):
+        found += await events.take()
+        if len(found) >= count:
+            break
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.05)
+    return found + await events.take()
+
+
+def test_changes_of_files_by_other_programs_are_published(served: Path, bucket: Path) -> None:
+    (bucket / "old").write_text("old")
+    (bucket / "unknown").write_text("unknown")
+    (bucket / "d").mkdir()
+    (bucket / "d" / "f").write_text("f")
+
+    async def scenario(clients: Clients, events: Events) -> None:
+        async def generation(name: str) -> int:
+            return int((await clients.google.get_object("b", name)).generation)
+
+        old, inside = await generation("old"), await generation("d/f")
+        (bucket / "new" / "deep").mkdir(parents=True)
+        (bucket / "new" / "deep" / "f").write_text("new")
+        ((kind, name, *_),) = await arriving(events, 1)
+        assert (kind, name) == ("FINALIZE", "new/deep/f")
+        replacement = bucket / "replacement"
+        replacement.write_text("replacement")
+        (_, _, moved, _, _) = (await arriving(events, 1))[0]
+        replacement.rename(bucket / "old")
+        found = await arriving(events, 3)
+        new = await generation("old")
+        assert sorted(found) == sorted(
+            [
+                ("DELETE", "replacement", moved, 0, 0),
+                ("FINALIZE", "old", new, old, 0),
+                ("DELETE", "old", old, 0, new),
+            ]
+        )
+        (bucket / "unknown").unlink()
+        (bucket / "d").rename(served / ".elsewhere")
+        assert await arriving(events, 1) == [("DELETE", "d/f", inside, 0, 0)]
+        written = await generation_of(clients, "old")
+        assert len(await arriving(events, 2)) == 2
+        with (bucket / "old").open("a") as file:
+            file.write("more")
+        assert (await arriving(events, 2))[0] == (
+            *("FINALIZE", "old"),
+            await generation("old"),
+            *(written, 0),
+        )
+        await clients.generated.delete_object({"bucket": BUCKET, "object_": "old"})
+        assert len(await arriving(events, 1)) == 1
+
+    watch(served, scenario)
+
+
+def test_buckets_made_by_other_programs_are_watched(served: Path) -> None:
+    async def scenario(clients: Clients, events: Events) -> None:
+        (served / "new").mkdir()
+        await asyncio.sleep(0.05)
+        (served / "new" / "f").write_text("f")
+        ((kind, name, *_),) = await arriving(events, 1)
+        assert (kind, name) == ("FINALIZE", "f")
+
+    watch(served, scenario, bucket="")
+
+
+def test_renaming_a_folder_publishes_nothing(served: Path) -> None:
+    async def scenario(clients: Clients, events: Events) -> None:
+        await write(clients, "d/f")
+        await events.take()
+        await control_of(clients).rename_folder(
+            {"name": f"{FOLDERS}d/", "destination_folder_id": "e/"}
+        )
+        assert await arriving(events, 0) == []
+
+    watch(served, scenario, location_type="zone")

@@ -331,8 +331,7 @@ class EmulatorProcess:
         """Create a subscription that gets all changes of the bucket; return its name.
 
         `subscription` is projects/P/subscriptions/S; "" makes a name from the bucket's. `bucket`
-        None is the current bucket, "" all buckets. Only changes by calls are published, such as
-        those of `write` and `delete`, but not those of files, such as those of `place`.
+        None is the current bucket, "" all buckets.
         """
         bucket = self.bucket_name if bucket is None else bucket
         name = subscription or f"projects/emulator-project/subscriptions/{bucket or 'all'}-changes"

@@ -8,6 +8,7 @@ program must have written the file later. A record describes a file only until t
 from __future__ import annotations
 
 import heapq
+import itertools
 import os
 import shutil
 import stat
@@ -59,6 +60,9 @@ class Bucket:
         self.name = name
         self.folder = folder
         self.placement = placement
+        # For each name: the object that the last look-up of its file has found. None, to save
+        # memory, if nobody watches the files.
+        self.seen: dict[str, StoredObject] | None = None
         self._announce = announce or (lambda _: None)
         self._tree = FileTree(folder, served)
         self._metadata = MetadataStore(served / METADATA_FOLDER / name)
@@ -92,7 +96,10 @@ class Bucket:
         checked = listed and data_record is None
         status = self._tree.stat_listed(name) if checked else self._tree.stat(name)
         if status is not None:
-            return self._of_file(name, status)
+            stored = self._of_file(name, status)
+            if self.seen is not None:
+                self.seen[name] = stored
+            return stored
         return None if data_record is None else self._of_record(data_record)
 
     def open(self, name: str, *, listed: bool = False) -> Content:
@@ -248,12 +255,19 @@ class Bucket:
 
     def delete_folder(self, path: str) -> None:
         """Remove a folder, and all objects and folders in it."""
-        names = [entry.name for entry in self.names_from(path, within=path) if entry.name >= path]
-        inside = [self.find(name) for name in names if name.startswith(path)]
+        inside = [self.find(name) for name in self.names_below(path)]
         self.folders.delete_all(path)
         for old in inside:
             if old is not None:
                 self._announce(ObjectEvent(ObjectEventType.DELETE, old))
+
+    def names_below(self, path: str) -> list[str]:
+        """Return the names of all objects in a folder."""
+        names = itertools.takewhile(
+            lambda name: name.startswith(path),
+            (entry.name for entry in self.names_from(path, within=path)),
+        )
+        return list(names)
 
     def announce_change(self, old: StoredObject) -> None:
         """Announce that the file of the object `old` has been changed in place."""

@@ -12,6 +12,7 @@ from gcsmux_fs.emulator.rpc_error import RpcError, not_found
 from gcsmux_fs.model.errors import StatusCode
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from gcsmux_fs.emulator.buckets.object_events import Announce, ObjectEvent
@@ -22,14 +23,15 @@ __all__ = ["BucketStore"]
 class BucketStore:
     """All buckets. `default` is the placement of buckets that were not created by CreateBucket.
 
-    The functions in `listeners` are told of each change of an object by a call. They are not told
-    of changes of files by other programs.
+    The functions in `listeners` are called with each event that `announce` announces. The functions
+    in `silent_listeners` are called with a bucket and an object name for each change without event.
     """
 
     def __init__(self, folder: Path, default: Placement | None = None) -> None:
         self.folder = folder.resolve()
         self.default = default or Placement.default(REGION)
         self.listeners: list[Announce] = []
+        self.silent_listeners: list[Callable[[str, str], None]] = []
         self._buckets: dict[str, Bucket] = {}
 
     def names(self) -> list[str]:
@@ -52,7 +54,7 @@ class BucketStore:
             raise not_found(f"The specified bucket does not exist: {name!r}.")
         bucket = self._buckets.get(name)
         if bucket is None:
-            bucket = Bucket(name, folder, self.folder, self._placement(name), self._announce)
+            bucket = Bucket(name, folder, self.folder, self._placement(name), self.announce)
             self._buckets[name] = bucket
         return bucket
 
@@ -88,7 +90,8 @@ class BucketStore:
         bucket.remove_folders()
         del self._buckets[name]
 
-    def _announce(self, event: ObjectEvent) -> None:
+    def announce(self, event: ObjectEvent) -> None:
+        """Announce a change of an object. Buckets announce all changes that calls make."""
         for listener in self.listeners:
             listener(event)
 

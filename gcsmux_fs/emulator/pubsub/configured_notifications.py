@@ -11,7 +11,7 @@ from gcsmux_fs.emulator.rpc_error import invalid, not_found
 from gcsmux_fs.storage.pb import pubsub_pb2 as pubsub
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gcsmux_fs.emulator.buckets.object_events import ObjectEvent
 
@@ -70,9 +70,13 @@ class ConfiguredNotification:
 
 
 class ConfiguredNotifications:
-    """The configurations of all buckets."""
+    """The configurations of all buckets.
+
+    The functions in `listeners` are called with the bucket of each new configuration.
+    """
 
     def __init__(self) -> None:
+        self.listeners: list[Callable[[str], None]] = []
         self._configs: dict[str, dict[str, ConfiguredNotification]] = {}
         self._numbers: dict[str, itertools.count[int]] = {}
 
@@ -111,6 +115,8 @@ class ConfiguredNotifications:
             dict(custom_attributes or {}),
         )
         configs[config.id] = config
+        for listener in self.listeners:
+            listener(bucket)
         return config
 
     def of(self, bucket: str) -> list[ConfiguredNotification]:

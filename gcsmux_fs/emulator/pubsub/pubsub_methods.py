@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.emulator.pubsub.change_subscription import set_up_subscription
 from gcsmux_fs.emulator.pubsub.configured_notifications import ConfiguredNotifications
 from gcsmux_fs.emulator.pubsub.delivery_log import DeliveryLog
+from gcsmux_fs.emulator.pubsub.file_watch import FileWatch
 from gcsmux_fs.emulator.pubsub.json_api import JsonApi
 from gcsmux_fs.emulator.pubsub.object_notifier import ObjectNotifier
 from gcsmux_fs.emulator.pubsub.policy_service import PolicyService
@@ -45,6 +46,8 @@ class PubsubMethods:
         self._handlers = handlers
         log = DeliveryLog()
         ObjectNotifier(store, checksums, configs, registry)
+        self.files = FileWatch(store)
+        configs.listeners.append(self.files.watch)
         self._publisher = PublisherService(registry)
         self._subscriber = SubscriberService(registry, orders, log)
         self._policy = PolicyService(registry)

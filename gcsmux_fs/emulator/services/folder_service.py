@@ -136,7 +136,12 @@ class FolderService:
         """Answer RenameFolder: rename a folder and all names in it."""
         bucket, folder = self._find(request.name, request)
         start_time = _now()
+        names = bucket.names_below(folder.path)
         renamed = bucket.folders.rename(folder.path, request.destination_folder_id)
+        # It is not known which events the service publishes for the objects: publish none.
+        for name in (*names, *bucket.names_below(renamed.path)):
+            for listener in self._store.silent_listeners:
+                listener(bucket.name, name)
         metadata = pb.RenameFolderMetadata(
             common_metadata=_common_metadata("rename-folder", start_time),
             source_folder_id=folder.path,
