@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
+from gcsmux_fs import connected_changes
 from gcsmux_fs.caching.disk_source import METRICS_SECTION
 from gcsmux_fs.connected_bucket import PROBE_POLICY, connected_bucket
+from gcsmux_fs.connected_changes import ConnectedChanges
 from gcsmux_fs.connected_service import LOOKUP_EXTRA_SECONDS
 from gcsmux_fs.exporters.health_reporter import HealthReporter
 from gcsmux_fs.exporters.mount_exporters import serving_metrics
@@ -188,7 +190,8 @@ async def _serve_bucket(
     outage = _new_outage(settings, connected)
     if outage is not None:
         tasks.start_soon(outage.run)
-    tree = _new_tree(settings, connected, history.store, names, keeper, outage, tasks)
+    changes = ConnectedChanges.of(settings, names, hierarchical=connected.bucket.info.hierarchical)
+    tree = _new_tree(settings, connected, history.store, names, keeper, outage, changes, tasks)
     disk = service.new_disk_source(settings.cache, memory_bytes=settings.memory_bytes)
     context = service.new_read_context(
         tracing.source(streams) if tracing else streams,
@@ -196,6 +199,8 @@ async def _serve_bucket(
         read_ahead_bytes=settings.read_ahead_bytes,
         disk=disk,
     )
+    if changes is not None:
+        changes.connect(tree, context)
     kind = ControlledFilesystem if settings.control_directory else BucketFilesystem
     new_filesystem = tracing.filesystem(kind) if tracing else kind
     filesystem = new_filesystem(
@@ -211,6 +216,7 @@ async def _serve_bucket(
         "names": tree,
         "reads": context,
         **({} if disk is None else {METRICS_SECTION: disk}),
+        **({} if changes is None else {connected_changes.METRICS_SECTION: changes}),
         "the file system": filesystem,
         "the kernel": read_ahead,
     }
@@ -219,6 +225,8 @@ async def _serve_bucket(
         room.declare_metrics(metrics)
     for run in (service.deferred_calls.run, filesystem.run, names.run, streams.run):
         tasks.start_soon(run)
+    if changes is not None:
+        tasks.start_soon(changes.run)
     tasks.start_soon(watch_memory, settings.memory_bytes, asyncio_bridge.current().arrival)
     report = functools.partial(_report_metrics, metrics)
     dropper = NameDropper(tree, names, settings.mountpoint)
@@ -255,7 +263,8 @@ async def _serve_bucket(
             reporter,
             report,
             actions.reload,
-            on_mounted=control.start,
+            on_mounted=[control.start] if changes is None else [control.start, changes.on_mounted],
+            notifier=None if changes is None else changes.notifier,
         )
 
 
@@ -298,6 +307,7 @@ def _new_tree(
     names: NamePruner,
     keeper: DiskNames | None,
     outage: ServiceOutage | None,
+    changes: ConnectedChanges | None,
     tasks: trio.Nursery,
 ) -> Tree:
     frozen = settings.is_frozen
@@ -309,10 +319,11 @@ def _new_tree(
         negative_ttl_seconds=math.inf if frozen else settings.negative_ttl_seconds,
         directory_mtime_ns=time.time_ns(),
         deadline_seconds=settings.read_timeout_seconds + LOOKUP_EXTRA_SECONDS,
-        on_invalidated=names.drop,
+        on_invalidated=names.drop if changes is None else changes.on_invalidated,
         assume_directories=not connected.bucket.info.listable,
         keeper=keeper,
         outage=outage,
+        news=None if changes is None else changes.freshness,
         hierarchical=connected.bucket.info.hierarchical,
     )
 

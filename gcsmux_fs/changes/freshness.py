@@ -19,7 +19,9 @@ is valid until the mount is told of a change. The state says whether the feed is
    the end of a gap is not valid.
 4. An answer to a request of the time before the feed was first opened has its TTL.
 5. A TTL of 0 means that the service is asked always.
-6. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
+6. In a bucket with folders (hierarchical namespace), an answer always has its TTL, because no
+   notification tells of folders that are created, renamed or deleted.
+7. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
 
 All times are times of the mount's clock in seconds, except where they are named `wall`.
 """
@@ -85,9 +87,14 @@ class Freshness:
     """The state of the feed, and the validity of answers.
 
     The methods whose names begin with `on_` are described in `FeedWatcher` (see `change_feed`).
+
+    Args:
+        now: the time.
+        is_complete: whether there is a notification for each change of a name (rule 6).
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, now: float, *, is_complete: bool = True) -> None:
+        self._is_complete = is_complete
         self.state = FreshnessState.STARTING
         #: Why the feed is in this state, for people; may be empty.
         self.why = ""
@@ -112,6 +119,8 @@ class Freshness:
     def valid_until(self, asked_at: float, ttl_seconds: float) -> float:
         """Return until when an answer is valid. Its request was sent at the time `asked_at`."""
         if asked_at >= self._trusted_from and ttl_seconds:
+            if not self._is_complete:
+                return asked_at + ttl_seconds
             if self.state is FreshnessState.HEALTHY:
                 return math.inf
             return max(asked_at, self._unhealthy_since) + ttl_seconds

@@ -42,7 +42,6 @@ class FreshnessCounters:
     changes_interruptions: int = counter(
         "interruptions", "Times in which the feed of changes was not healthy after it had been."
     )
-    changes_gaps: int = counter("gaps", "Times whose changes were never delivered.")
 
 
 class FreshnessWatch:
@@ -140,7 +139,6 @@ class FreshnessWatch:
         if change.ends_promise:
             self._drop_kernel_names()
         if change.is_gap:
-            self._counters.changes_gaps += 1
             log.warning("changes of the bucket were missed: all names are asked for again")
             return
         self._counters.changes_interruptions += change.ends_promise

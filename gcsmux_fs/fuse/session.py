@@ -42,7 +42,7 @@ from gcsmux_fs.process.standard_streams import has_terminal
 from gcsmux_fs.settings.service_manager import is_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from gcsmux_fs.filesystem.bucket_filesystem import BucketFilesystem
@@ -80,7 +80,7 @@ async def serve_kernel(
     report: Callable[[], None],
     reload: Callable[[], Awaitable[object]],
     *,
-    on_mounted: Callable[[tuple[int, int]], None] = lambda device: None,
+    on_mounted: Sequence[Callable[[tuple[int, int]], None]] = (),
     notifier: EpochNotifier | None = None,
 ) -> None:
     """Mount, and answer the kernel until the kernel has unmounted or a signal ends the mount.
@@ -88,9 +88,9 @@ async def serve_kernel(
     `claim` is the claim of the mount point; it is released when the mount is ready. `names` gets
     the mount's descriptor of /dev/fuse, and `read_ahead` the mount's device number. `report` is
     called for each SIGUSR1, and `reload` for each SIGHUP that does not come from a terminal.
-    `on_mounted` is called with the device number (major, minor) just before the mount is announced
-    as ready. `notifier` decides how long the kernel may cache names; without it, the namespace
-    decides. At return `filesystem` is closed.
+    Each of `on_mounted` is called with the device number (major, minor) just before the mount is
+    announced as ready. `notifier` limits how long the kernel may cache names; without it, there is
+    no such limit. At return `filesystem` is closed.
 
     Raises:
         ConfigError: the mount failed, or does not answer.
@@ -190,7 +190,7 @@ async def _announce(
     claim: Claim,
     read_ahead: KernelReadAhead,
     reporter: ReadinessReporter,
-    on_mounted: Callable[[tuple[int, int]], None],
+    on_mounted: Sequence[Callable[[tuple[int, int]], None]],
 ) -> None:
     """Announce that the mount is ready, once the mount has answered another process."""
     if not await answers_async(settings.mountpoint):
@@ -200,7 +200,8 @@ async def _announce(
     # The kernel sets the readahead when it processes FUSE_INIT, so change the value after that.
     device = device_of(settings.mountpoint)
     read_ahead.attach(device)
-    on_mounted(device)
+    for call in on_mounted:
+        call(device)
     reporter.ready()
     claim.release()
 

@@ -85,6 +85,13 @@ def test_a_healthy_feed_makes_answers_valid_for_ever(
     assert healthy().valid_until(asked_at, ttl) == valid_until
 
 
+def test_a_bucket_with_folders_keeps_the_ttl() -> None:
+    freshness = Freshness(OPENED, is_complete=False)
+    freshness.on_open(OPENED)
+    freshness.on_quiet(OPENED)
+    assert freshness.valid_until(OPENED + 1, TTL) == OPENED + 1 + TTL
+
+
 def test_a_service_without_more_messages_makes_the_feed_healthy_at_once() -> None:
     freshness = opened()
     late(freshness, OPENED + 0.1)
