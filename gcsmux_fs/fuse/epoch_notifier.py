@@ -135,7 +135,7 @@ class EpochNotifier:
             "changes_kernel_seconds",
             "seconds",
             "How long the kernel may cache a name without asking the mount.",
-            lambda: self._seconds,
+            lambda: round(self._seconds),
         )
 
     def attach(self, limit_names: Callable[[float], None]) -> None:
