@@ -20,7 +20,7 @@ is valid until the mount is told of a change. The state says whether the feed is
 4. An answer to a request of the time before the feed was first opened has its TTL.
 5. A TTL of 0 means that the service is asked always.
 6. In a bucket with folders (hierarchical namespace), an answer always has its TTL, because no
-   notification tells of folders that are created, renamed or deleted.
+   notification is sent when a folder is created, renamed or deleted.
 7. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
 
 All times are times of the mount's clock in seconds, except where they are named `wall`.
