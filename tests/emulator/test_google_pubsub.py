@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -197,3 +199,27 @@ def test_notifications_of_a_bucket(
     notification.delete()
     assert not notification.exists()
     client.close()
+
+
+def test_the_example_in_the_document_runs(
+    emulator: EmulatorProcess, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = (Path(__file__).parents[2] / "docs" / "EMULATOR.md").read_text()
+    (text,) = re.findall(r"```python\n(.*?)```", document, re.DOTALL)
+    exec(compile(text.replace("127.0.0.1:9000", emulator.endpoint), "EMULATOR.md", "exec"), {})
+    assert "projects/my-project/subscriptions/mine" in capsys.readouterr().out
+
+
+def test_a_subscription_is_removed_and_comes_back_after_a_restart(tmp_path: Path) -> None:
+    with EmulatorProcess(tmp_path) as process:
+        name = process.subscribe()
+        process.place("by file", b"data")
+        wait_until(lambda: process.subscription(name).waiting == 1, "the change is published")
+        process.kill()
+        process.start()
+        assert process.subscription(name).waiting == 0
+        process.write("by call", b"data")
+        assert process.subscription(name).waiting == 1
+        process.unsubscribe(name)
+        process.subscribe(name)
+        assert process.subscription(name).waiting == 0

@@ -104,6 +104,8 @@ class EmulatorProcess:
     json_port: int = 0
     bucket_name: str = BUCKET
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
+    # The bucket of each subscription; "" stands for all buckets.
+    _subscriptions: dict[str, str] = field(default_factory=dict, init=False)
 
     @property
     def endpoint(self) -> str:
@@ -153,6 +155,7 @@ class EmulatorProcess:
                     f"--port={self.port}",
                     *([f"--relay-port={self.relay_port}"] if self.relay else []),
                     *([f"--json-port={self.json_port}"] if self.json_api else []),
+                    *(f"--changes={name}={of}" for name, of in self._subscriptions.items()),
                     *self.options,
                 ],
                 stdout=subprocess.PIPE,
@@ -214,6 +217,11 @@ class EmulatorProcess:
 
     def remove_bucket(self) -> None:
         """Remove the bucket's files and all fault rules, and set the counters to zero."""
+        for name, bucket in tuple(self._subscriptions.items()):
+            if bucket == self.bucket_name:
+                if self.running:
+                    self.unsubscribe(name)
+                self._subscriptions.pop(name, None)
         if self.running:
             self.clear_faults()
             self.statistics(reset=True)
@@ -330,6 +338,8 @@ class EmulatorProcess:
     def subscribe(self, subscription: str = "", bucket: str | None = None) -> str:
         """Create a subscription that gets all changes of the bucket; return its name.
 
+        A restarted process creates the subscription again, without its messages.
+
         `subscription` is projects/P/subscriptions/S; "" makes a name from the bucket's. `bucket`
         None is the current bucket, "" all buckets.
         """
@@ -337,7 +347,13 @@ class EmulatorProcess:
         name = subscription or f"projects/emulator-project/subscriptions/{bucket or 'all'}-changes"
         request = json.dumps({"subscription": name, "bucket": bucket})
         self._control("Subscribe", request.encode())
+        self._subscriptions[name] = bucket
         return name
+
+    def unsubscribe(self, name: str) -> None:
+        """Remove a subscription, its topic and the notifications. Streams end with NOT_FOUND."""
+        self._control("Unsubscribe", json.dumps({"subscription": name}).encode())
+        del self._subscriptions[name]
 
     def subscription(self, name: str) -> SubscriptionCounts:
         """Return the numbers of messages and subscribers of a subscription."""

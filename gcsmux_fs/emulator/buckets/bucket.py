@@ -61,7 +61,7 @@ class Bucket:
         self.folder = folder
         self.placement = placement
         # For each name: the object that the last look-up of its file has found. None, to save
-        # memory, if nobody watches the files.
+        # memory, if no watch needs it.
         self.seen: dict[str, StoredObject] | None = None
         self._announce = announce or (lambda _: None)
         self._tree = FileTree(folder, served)

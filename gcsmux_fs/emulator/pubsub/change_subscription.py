@@ -1,8 +1,8 @@
-"""Sets up what a mount needs to be told of changes: a topic, notifications, a subscription."""
+"""Sets up and removes what a mount needs: a topic, notifications and a subscription."""
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.pubsub.policy_service import service_agent
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.pubsub.configured_notifications import ConfiguredNotifications
     from gcsmux_fs.emulator.pubsub.topic_registry import TopicRegistry
 
-__all__ = ["set_up_subscription"]
+__all__ = ["remove_subscription", "set_up_subscription"]
 
 _SUBSCRIPTIONS = "/subscriptions/"
 _TOPICS = "/topics/"
@@ -46,6 +46,18 @@ def set_up_subscription(
         registry.create_subscription(pubsub.Subscription(name=subscription, topic=topic))
     if not any(config.topic == topic for config in configs.of(bucket)):
         configs.create(bucket, topic)
+
+
+def remove_subscription(
+    registry: TopicRegistry, configs: ConfiguredNotifications, subscription: str
+) -> None:
+    """Remove what `set_up_subscription` has created. What does not exist is left out."""
+    topic = subscription.replace(_SUBSCRIPTIONS, _TOPICS)
+    configs.delete_of_topic(topic)
+    with suppress(RpcError):
+        registry.delete_subscription(subscription)
+    with suppress(RpcError):
+        registry.delete_topic(topic)
 
 
 @contextmanager

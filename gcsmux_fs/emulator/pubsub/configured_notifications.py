@@ -119,6 +119,10 @@ class ConfiguredNotifications:
             listener(bucket)
         return config
 
+    def any_of(self, bucket: str) -> bool:
+        """Return whether a configuration applies to the bucket."""
+        return bool(self._configs.get(bucket) or self._configs.get(ALL_BUCKETS))
+
     def of(self, bucket: str) -> list[ConfiguredNotification]:
         """Return the configurations of a bucket."""
         return list(self._configs.get(bucket, {}).values())
@@ -142,6 +146,13 @@ class ConfiguredNotifications:
         """
         self.get(bucket, config_id)
         del self._configs[bucket][config_id]
+
+    def delete_of_topic(self, topic: str) -> None:
+        """Remove the configurations of a topic from all buckets."""
+        for configs in self._configs.values():
+            for config in tuple(configs.values()):
+                if config.topic == topic:
+                    del configs[config.id]
 
     def selecting(self, event: ObjectEvent) -> list[ConfiguredNotification]:
         """Return the configurations that publish an event."""

@@ -24,7 +24,7 @@ from gcsmux_fs.emulator.pubsub.inotify import Inotify
 from gcsmux_fs.emulator.rpc_error import RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gcsmux_fs.emulator.buckets.objects import StoredObject
     from gcsmux_fs.emulator.buckets.store import BucketStore
@@ -35,10 +35,14 @@ log = logging.getLogger(__name__)
 
 
 class FileWatch:
-    """Watches the folders of buckets after `start`."""
+    """Watches the folders of buckets after `start`.
 
-    def __init__(self, store: BucketStore) -> None:
+    `is_wanted` returns whether a notification configuration applies to a bucket.
+    """
+
+    def __init__(self, store: BucketStore, is_wanted: Callable[[str], bool]) -> None:
         self._store = store
+        self._is_wanted = is_wanted
         self._inotify: Inotify | None = None
         # The buckets to watch; "" stands for all buckets.
         self._wanted: set[str] = set()
@@ -98,7 +102,7 @@ class FileWatch:
                 continue
             path = f"{change.folder}/{change.name}"
             if self._relative(path).startswith("."):
-                continue
+                continue  # no bucket
             if change.is_new_folder:
                 for file in self._watch_below(path):
                     self._look_at(file)
@@ -118,7 +122,7 @@ class FileWatch:
     def _look_at(self, path: str) -> None:
         """Announce the difference between a file and what has been announced of it."""
         bucket_name, _, name = self._relative(path).partition("/")
-        if bucket_name.startswith(".") or not is_object_name(name):
+        if not (self._is_wanted(bucket_name) and is_object_name(name)):
             return
         key = bucket_name, name
         seen = self._seen(bucket_name).get(name)

@@ -3,6 +3,8 @@
 - `/gcsmux.emulator.Control/Subscribe`: `{"subscription": "projects/P/subscriptions/S", "bucket":
   "B"}` creates a topic, a notification configuration of the bucket and a subscription. Without
   `bucket`, the subscription is told of the changes of all buckets. The response is `{}`.
+- `/gcsmux.emulator.Control/Unsubscribe`: `{"subscription": "projects/P/subscriptions/S"}` removes
+  what Subscribe has created. The response is `{}`.
 - `/gcsmux.emulator.Control/Subscriptions` returns, for each subscription, the number of `waiting`
   and `leased` messages, of `acked` messages, of `expired` leases, and of connected `subscribers`.
 - `/gcsmux.emulator.Control/Deliveries` returns the last deliveries: `subscription`, `message_id`,
@@ -15,7 +17,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.emulator.pubsub.change_subscription import set_up_subscription
+from gcsmux_fs.emulator.pubsub.change_subscription import (
+    remove_subscription,
+    set_up_subscription,
+)
 from gcsmux_fs.emulator.rpc_error import invalid
 
 if TYPE_CHECKING:
@@ -51,6 +56,16 @@ class PubsubControl:
             members.get("subscription", ""),
             members.get("bucket", ""),
         )
+        return b"{}"
+
+    async def unsubscribe(self, request: bytes) -> bytes:
+        """Answer the method Unsubscribe.
+
+        Raises:
+            RpcError: the request is malformed (INVALID_ARGUMENT).
+        """
+        members = _members(request, ("subscription",))
+        remove_subscription(self._registry, self._configs, members.get("subscription", ""))
         return b"{}"
 
     async def subscriptions(self, request: bytes) -> bytes:

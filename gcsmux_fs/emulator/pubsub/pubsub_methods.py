@@ -46,7 +46,7 @@ class PubsubMethods:
         self._handlers = handlers
         log = DeliveryLog()
         ObjectNotifier(store, checksums, configs, registry)
-        self.files = FileWatch(store)
+        self.files = FileWatch(store, configs.any_of)
         configs.listeners.append(self.files.watch)
         self._publisher = PublisherService(registry)
         self._subscriber = SubscriberService(registry, orders, log)
@@ -76,6 +76,7 @@ class PubsubMethods:
         return dict(
             (
                 raw("Subscribe", control.subscribe),
+                raw("Unsubscribe", control.unsubscribe),
                 raw("Subscriptions", control.subscriptions),
                 raw("Deliveries", control.deliveries),
             )
