@@ -57,11 +57,13 @@ async def open_pull_transport(
         CredentialsError: there are no credentials.
     """
     channels = await open_channels(settings, needs_token=False)
+    transport = GrpcPullTransport(channels, settings, subscription, random)
     try:
-        yield GrpcPullTransport(channels, settings, subscription, random)
+        yield transport
     finally:
         with trio.CancelScope(shield=True):
             await channels.close_all()
+            await transport.drain()
 
 
 class GrpcPullTransport:
@@ -83,6 +85,15 @@ class GrpcPullTransport:
             methods=["Seek"],
         )
 
+    @property
+    def open_tasks(self) -> int:
+        """Number of asyncio tasks of calls that have not ended."""
+        return self._starter.open_tasks
+
+    async def drain(self) -> None:
+        """Wait until the tasks of all calls have ended. The caller ends the calls first."""
+        await self._starter.drain()
+
     def open(self, spec: PullSpec, listener: PullListener) -> PullOnTrio:
         """Start a call (see `PullTransport.open`)."""
         call = PullOnTrio(self._starter, listener)
@@ -92,7 +103,7 @@ class GrpcPullTransport:
     async def seek(self, publish_time: float) -> None:
         """Acknowledge older messages (see `PullTransport.seek`)."""
         request = pb.SeekRequest(subscription=self._subscription)
-        request.time.FromNanoseconds(int(publish_time * 1e9))
+        request.time.FromMicroseconds(int(publish_time * 1e6))
         await self._caller.call(
             f"{_SERVICE}Seek", request, pb.SeekResponse.FromString, subject=self._subscription
         )

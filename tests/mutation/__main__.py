@@ -71,7 +71,18 @@ _TESTS: dict[str, Groups] = {
     "mux/timer_queue": _tests_of("tests/mux", "test_timer_queue.py"),
     "mux/shared_stream": _tests_of("tests/mux", "test_late_events.py"),
     "mux/stream_registry": _tests_of("tests/mux", "test_stream_registry.py"),
+    "changes/change_event": [["tests/changes/test_change_event.py"]],
+    "changes/delivery_ledger": [
+        ["tests/changes/test_delivery_ledger.py"],
+        ["tests/changes/test_pull_core.py"],
+    ],
+    "changes/pull_core": [
+        ["tests/changes/test_pull_core.py", "tests/changes/test_pull_states.py"],
+    ],
+    "changes/pull_endings": [["tests/changes/test_pull_core.py"]],
+    "changes/pull_states": [["tests/changes/test_pull_states.py"]],
     "model/backoff": [["tests/model/test_backoff.py"], ["tests/mux/test_retry.py"]],
+    "model/failure_run": [["tests/mux/test_retry.py"], ["tests/changes/test_pull_core.py"]],
     "model/retry_budget": [
         ["tests/model/test_retry_budget.py"],
         *_tests_of("tests/mux", "test_retry_budget.py"),

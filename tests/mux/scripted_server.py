@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from crc32c import crc32c
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 from gcsmux_fs.storage.ports import RangeFailure, RangeRequest, StreamEnd
+from tests.support.threaded_server import threaded_server
 
 from .plans import CONTENT, Piece, Plan, pieces
 
@@ -174,34 +174,8 @@ def scripted_server(
 ) -> Iterator[ScriptedServer]:
     """Run a server until the `with` block ends."""
     scripted = ScriptedServer(plan or Plan(), list(plans))
-    ready = threading.Event()
-    stop: list[Callable[[], object]] = []
-
-    async def serve() -> None:
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
-        handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
-            scripted.serve
-        )
-        handlers = grpc.method_handlers_generic_handler(_SERVICE, {"BidiReadObject": handler})
-        server.add_generic_rpc_handlers([handlers])
-        scripted.port = server.add_insecure_port(f"127.0.0.1:{port}")
-        await server.start()
-        stopping = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        stop.append(lambda: loop.call_soon_threadsafe(stopping.set))
-        ready.set()
-        await stopping.wait()
-        # Wait up to one second, because calls that the client cancelled take a moment to end.
-        await server.stop(1.0)
-        # Let the loop run a little longer, because gRPC completes cancelled calls only after
-        # `stop`.
-        await asyncio.sleep(0.05)
-
-    thread = threading.Thread(target=asyncio.run, args=[serve()])
-    thread.start()
-    try:
-        assert ready.wait(10)
+    handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(
+        scripted.serve
+    )
+    with threaded_server(_SERVICE, {"BidiReadObject": handler}, port=port) as scripted.port:
         yield scripted
-    finally:
-        stop[0]()
-        thread.join()
