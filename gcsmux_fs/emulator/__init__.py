@@ -30,7 +30,8 @@ Buckets are folders, and objects are files. The rules:
 - Objects in zonal buckets cannot be composed or rewritten. UpdateObject supports content type,
   encoding, disposition, language, cache control and custom metadata. An update of any other field
   ends with an error.
-- There are no noncurrent versions, no soft delete and no permissions. Listings with globs or
-  filters end with UNIMPLEMENTED.
+- The options `--versioning` and `--soft-delete`, or CreateBucket, make a bucket keep generations
+  that calls overwrite or delete. What other programs overwrite in the folder is lost.
+- There are no permissions. Listings with globs or filters end with UNIMPLEMENTED.
 - A fault happens only if a rule asks for it: see docs/FAULTS.md.
 """

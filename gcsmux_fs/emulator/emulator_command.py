@@ -86,6 +86,20 @@ class _Parsed(click.ParamType[object]):
     " hierarchical.",
 )
 @click.option(
+    "--versioning",
+    is_flag=True,
+    help="Keep overwritten and deleted generations as noncurrent ones. CreateBucket can choose this"
+    " for each bucket.",
+)
+@click.option(
+    "--soft-delete",
+    "soft_delete_seconds",
+    default="0s",
+    type=_Parsed("duration", parse_duration),
+    help="How long generations that would be lost can be restored, such as 7d. CreateBucket can"
+    " choose this for each bucket. Without this option, they are lost.",
+)
+@click.option(
     "--faults",
     "faults_file",
     type=click.Path(path_type=Path),
@@ -140,6 +154,8 @@ def emulator_arguments(
     latency_seconds: float,
     bandwidth_bytes: int | None,
     location_type: str,
+    versioning: bool,
+    soft_delete_seconds: float,
     faults_file: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
@@ -158,6 +174,8 @@ def emulator_arguments(
         latency_seconds=latency_seconds,
         bandwidth_bytes=bandwidth_bytes or 0,
         location_type=location_type,
+        versioning=versioning,
+        soft_delete_seconds=soft_delete_seconds,
         faults_file=faults_file,
         relay_port=relay_port,
         tokens_file=tokens_file,

@@ -81,6 +81,8 @@ class Emulator:
     - `latency_seconds`: delay of every response after its request.
     - `bandwidth_bytes`: maximum bytes of content per second on each stream; 0 sets no limit.
     - `location_type`: the location type of all buckets except those that CreateBucket creates.
+    - `versioning`, `soft_delete_seconds`: whether these buckets keep overwritten and deleted
+      generations, and how long they keep generations that would otherwise be lost.
     - `faults_file`: a JSON file that lists the faults to cause. The emulator reads the file again
       when it changes.
     - `relay_port`: the port of the TCP proxy; 0 picks a free port, None starts no TCP proxy.
@@ -105,6 +107,8 @@ class Emulator:
         latency_seconds: float = 0.0,
         bandwidth_bytes: int = 0,
         location_type: str = REGION,
+        versioning: bool = False,
+        soft_delete_seconds: float = 0.0,
         faults_file: Path | None = None,
         relay_port: int | None = None,
         tls: tuple[Path, Path] | None = None,
@@ -124,7 +128,10 @@ class Emulator:
         self.port = port
         self._credentials = None if tls is None else _load_credentials(*tls)
         counters = CallCounters()
-        store = BucketStore(folder, Placement.default(location_type))
+        default = Placement.default(
+            location_type, versioning=versioning, soft_delete_seconds=soft_delete_seconds
+        )
+        store = BucketStore(folder, default)
         self._orders = orders = FaultOrders(
             store,
             counters.faults,
@@ -275,6 +282,7 @@ class Emulator:
             unary("GetObject", pb.GetObjectRequest, meta.get_object),
             unary("ListObjects", pb.ListObjectsRequest, meta.list_objects),
             unary("DeleteObject", pb.DeleteObjectRequest, meta.delete_object),
+            unary("RestoreObject", pb.RestoreObjectRequest, meta.restore_object),
             unary("UpdateObject", pb.UpdateObjectRequest, change.update_object),
             unary("MoveObject", pb.MoveObjectRequest, change.move_object),
             unary("RewriteObject", pb.RewriteObjectRequest, change.rewrite_object),

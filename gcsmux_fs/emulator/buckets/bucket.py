@@ -30,6 +30,7 @@ from gcsmux_fs.emulator.buckets.object_events import (
 )
 from gcsmux_fs.emulator.buckets.object_names import file_can_be_named
 from gcsmux_fs.emulator.buckets.objects import Content, StoredObject
+from gcsmux_fs.emulator.buckets.old_versions import OldVersions
 from gcsmux_fs.emulator.rpc_error import RpcError, not_found
 from gcsmux_fs.model.errors import StatusCode
 
@@ -67,6 +68,9 @@ class Bucket:
         self._tree = FileTree(folder, served)
         self._metadata = MetadataStore(served / METADATA_FOLDER / name)
         self._ledger = GenerationLedger()
+        self.old_versions = OldVersions(
+            served / METADATA_FOLDER / name, placement, self._metadata.incoming
+        )
         self.folders = Folders(self._tree, self._metadata)
 
     def names_from(
@@ -102,14 +106,20 @@ class Bucket:
             return stored
         return None if data_record is None else self._of_record(data_record)
 
-    def open(self, name: str, *, listed: bool = False) -> Content:
+    def find_generation(self, name: str, generation: int) -> StoredObject | None:
+        """Return a noncurrent generation; the live one if there is no such noncurrent one."""
+        return self.old_versions.find(name, generation) or self.find(name)
+
+    def open(self, name: str, *, listed: bool = False, generation: int = 0) -> Content:
         """Open the content of an object. `listed` has the same meaning as in `find`.
+
+        If `generation` is noncurrent, open this generation, otherwise the live one.
 
         Raises:
             RpcError: the object does not exist (NOT_FOUND), or its file cannot be opened
                 (PERMISSION_DENIED).
         """
-        stored = self.find(name, listed=listed)
+        stored = self.old_versions.find(name, generation) or self.find(name, listed=listed)
         if stored is None:
             raise self.no_such_object(name)
         try:
@@ -152,6 +162,8 @@ class Bucket:
         generation, which the caller passes.
         """
         old = self.find(name)
+        replaced = None if old is None or old.generation == generation else old
+        copy = self.old_versions.copy_of(replaced)
         record = Record(
             name,
             generation,
@@ -174,7 +186,7 @@ class Bucket:
             generation = generation or self._ledger.fresh(name, now_ns)
             data = self._metadata.adopt(incoming, name, generation)
             self._metadata.put(replace(record, generation=generation, time_ns=now_ns, data=data))
-        return self._replaced(old, self._get(name))
+        return self._replaced(replaced, self._get(name), copy)
 
     def update(self, stored: StoredObject, attributes: ObjectAttributes) -> StoredObject:
         """Replace the attributes of an object, and increase its metageneration by one."""
@@ -204,6 +216,7 @@ class Bucket:
         Streams that read the renamed object end with NOT_FOUND, as if its file had been changed in
         place.
         """
+        copy = self.old_versions.copy_of(source)
         incoming = self._metadata.incoming()
         if Path(source.path).is_symlink():
             shutil.copyfile(source.path, incoming)
@@ -215,7 +228,8 @@ class Bucket:
             moved = self.publish(name, incoming, source.attributes, components=source.components)
         else:
             moved = self.begin_appendable(name, incoming, source.attributes)
-        self._announce(ObjectEvent(ObjectEventType.DELETE, source))
+        self.old_versions.retire(source, copy, moved.time_ns)
+        self._announce(ObjectEvent(self.old_versions.event_type, source))
         return moved
 
     def begin_appendable(
@@ -224,11 +238,12 @@ class Bucket:
         """Create an appendable object, not finalized, with the content of the file `incoming`."""
         now_ns = time.time_ns()
         old = self.find(name)
+        copy = self.old_versions.copy_of(old)
         generation = self._ledger.fresh(name, now_ns)
         self._tree.remove(name)
         data = self._metadata.adopt(incoming, name, generation)
         self._metadata.put(Record(name, generation, now_ns, attributes, data=data, finalized=False))
-        return self._replaced(old, self._get(name))
+        return self._replaced(old, self._get(name), copy)
 
     def finalize_appendable(self, stored: StoredObject) -> StoredObject:
         """Finalize an appendable object. The object keeps its generation."""
@@ -245,21 +260,44 @@ class Bucket:
         """Return an unused path for content that is being received."""
         return self._metadata.incoming()
 
-    def delete(self, name: str) -> None:
-        """Delete an object, if it exists."""
+    def delete(self, name: str, generation: int = 0) -> None:
+        """Delete an object, if it exists.
+
+        A call that names the generation deletes it also in a bucket with versioning. It may be a
+        noncurrent generation.
+        """
+        noncurrent = self.old_versions.find(name, generation)
+        if noncurrent is not None:
+            self.old_versions.remove(noncurrent, time.time_ns())
+            self._announce(ObjectEvent(ObjectEventType.DELETE, noncurrent))
+            return
         old = self.find(name)
+        copy = self.old_versions.copy_of(old)
         self._tree.remove(name)
         self._metadata.remove(name)
         if old is not None:
-            self._announce(ObjectEvent(ObjectEventType.DELETE, old))
+            self.old_versions.retire(old, copy, time.time_ns(), keeps_version=not generation)
+            event_type = ObjectEventType.DELETE if generation else self.old_versions.event_type
+            self._announce(ObjectEvent(event_type, old))
+
+    def restore(self, name: str, generation: int) -> StoredObject | None:
+        """Make a copy of a soft-deleted generation the live object; None if it is not kept."""
+        stored = self.old_versions.find(name, generation, soft_deleted=True)
+        if stored is None:
+            return None
+        incoming = self._metadata.incoming()
+        shutil.copyfile(stored.path, incoming)
+        return self.publish(name, incoming, stored.attributes, components=stored.components)
 
     def delete_folder(self, path: str) -> None:
         """Remove a folder, and all objects and folders in it."""
         inside = [self.find(name) for name in self.names_below(path)]
+        copies = [self.old_versions.copy_of(old) for old in inside]
         self.folders.delete_all(path)
-        for old in inside:
+        for old, copy in zip(inside, copies, strict=True):
             if old is not None:
-                self._announce(ObjectEvent(ObjectEventType.DELETE, old))
+                self.old_versions.retire(old, copy, time.time_ns())
+                self._announce(ObjectEvent(self.old_versions.event_type, old))
 
     def names_below(self, path: str) -> list[str]:
         """Return the names of all objects in a folder."""
@@ -281,9 +319,16 @@ class Bucket:
             Path(folder).rmdir()
         self._metadata.clear()
 
-    def _replaced(self, old: StoredObject | None, new: StoredObject) -> StoredObject:
-        """Announce that `new` has been written and may have replaced `old`. Return `new`."""
-        for event in replacement_events(old, new):
+    def _replaced(
+        self, old: StoredObject | None, new: StoredObject, copy: Path | None = None
+    ) -> StoredObject:
+        """Announce that `new` has been written and may have replaced `old`. Return `new`.
+
+        `copy` is a copy of the content of `old`, which the bucket keeps if it keeps generations.
+        """
+        if old is not None:
+            self.old_versions.retire(old, copy, new.time_ns)
+        for event in replacement_events(old, new, self.old_versions.event_type):
             self._announce(event)
         return new
 

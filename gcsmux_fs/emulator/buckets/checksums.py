@@ -71,7 +71,8 @@ class Checksums:
         if crc is not None or not stored.finalized or stored.size > _SMALL_BYTES:
             return crc
         try:
-            with bucket.open(stored.name, listed=True) as content:
+            generation = stored.generation if stored.ended_ns else 0
+            with bucket.open(stored.name, listed=True, generation=generation) as content:
                 if _key(content.object) != _key(stored):
                     return None
                 self.note(stored, self._compute(content))
@@ -90,7 +91,7 @@ class Checksums:
         key = _key(stored)
         task = self._computing.get(key)
         if task is None:
-            content = bucket.open(stored.name)
+            content = bucket.open(stored.name, generation=stored.generation)
             if _key(content.object) != key:
                 content.close()
                 return None

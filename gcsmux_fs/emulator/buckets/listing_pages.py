@@ -21,7 +21,16 @@ from gcsmux_fs.emulator.rpc_error import invalid
 if TYPE_CHECKING:
     from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-__all__ = ["ListedName", "Page", "Position", "Query", "list_page", "listing_query"]
+__all__ = [
+    "ListedName",
+    "Page",
+    "Position",
+    "Query",
+    "folded_name",
+    "list_page",
+    "listing_query",
+    "query_digest",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +51,8 @@ class Query:
     """Selects the names of a listing: names with `prefix`, from `start` on and before `end`.
 
     An empty `end` sets no limit. With `trailing_delimiter`, an object whose name equals a prefix in
-    the listing is listed both as an object and as a prefix.
+    the listing is listed both as an object and as a prefix. `kind` is `live`, `versions` or
+    `soft-deleted`.
     """
 
     prefix: str = ""
@@ -50,6 +60,7 @@ class Query:
     start: str = ""
     end: str = ""
     trailing_delimiter: bool = False
+    kind: str = "live"
 
 
 def listing_query(request: pb.ListObjectsRequest) -> Query:
@@ -60,6 +71,7 @@ def listing_query(request: pb.ListObjectsRequest) -> Query:
         start=request.lexicographic_start,
         end=request.lexicographic_end,
         trailing_delimiter=request.include_trailing_delimiter,
+        kind="soft-deleted" if request.soft_deleted else "versions" if request.versions else "live",
     )
 
 
@@ -75,7 +87,7 @@ class Position:
 
     def token(self, query: Query) -> str:
         """Return the position as a page token. The token is valid for this query only."""
-        text = json.dumps([self.name, self.object_shown, _digest(query)])
+        text = json.dumps([self.name, self.object_shown, query_digest(query)])
         return base64.urlsafe_b64encode(text.encode()).decode()
 
     @classmethod
@@ -91,12 +103,13 @@ class Position:
             name, object_shown, digest = json.loads(base64.urlsafe_b64decode(token))
         except (ValueError, TypeError, binascii.Error):
             raise invalid("The page token was not issued by this server.") from None
-        if digest != _digest(query) or not isinstance(name, str):
+        if digest != query_digest(query) or not isinstance(name, str):
             raise invalid("The page token belongs to another listing.")
         return cls(name, bool(object_shown))
 
 
-def _digest(query: Query) -> str:
+def query_digest(query: Query) -> str:
+    """Return a text that differs for different queries."""
     return hashlib.blake2b(repr(query).encode(), digest_size=8).hexdigest()
 
 
@@ -120,7 +133,7 @@ def list_page(source: Source, query: Query, position: Position, max_entries: int
         name = entry.name
         if not name.startswith(query.prefix) or (query.end and name >= query.end):
             break
-        folded = _fold(name, query)
+        folded = folded_name(name, query)
         if folded is None:
             if entry.folder:
                 continue
@@ -145,7 +158,7 @@ def list_page(source: Source, query: Query, position: Position, max_entries: int
     return page
 
 
-def _fold(name: str, query: Query) -> str | None:
+def folded_name(name: str, query: Query) -> str | None:
     """Return the prefix that replaces `name` in the listing; None if the name itself is listed."""
     if not query.delimiter:
         return None

@@ -25,6 +25,9 @@ class StoredObject:
       the metadata store change only by appended bytes, so bytes that were read stay valid.
     - `updated_ns`: time of the last update of the attributes, in nanoseconds since 1970; 0: never.
     - `components`: number of objects from which ComposeObject made this object; 0: not composed.
+    - `ended_ns`: when this generation was overwritten or deleted; 0: it is the live generation.
+    - `soft_deleted_ns`, `hard_delete_ns`: when it was soft-deleted, and until when it is kept; 0:
+      it is not soft-deleted.
     """
 
     bucket: str
@@ -39,6 +42,9 @@ class StoredObject:
     metageneration: int = 1
     updated_ns: int = 0
     components: int = 0
+    ended_ns: int = 0
+    soft_deleted_ns: int = 0
+    hard_delete_ns: int = 0
 
     def __str__(self) -> str:
         return f"gs://{self.bucket}/{self.name!r}#{self.generation}"

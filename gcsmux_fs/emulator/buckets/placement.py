@@ -1,4 +1,4 @@
-"""The placement of a bucket: location, location type, storage class and namespace.
+"""The placement of a bucket: location, storage class, namespace, and what it keeps.
 
 If CreateBucket has created a bucket, its placement is kept in a file in the bucket's metadata
 folder. All other buckets have the placement that the option `--location-type` sets.
@@ -48,16 +48,25 @@ _FILE_NAME = "placement"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The placement of a bucket. `data_locations`: zones or regions in the CreateBucket request."""
+    """The placement of a bucket.
+
+    - `data_locations`: zones or regions in the CreateBucket request.
+    - `versioning`: whether old generations become noncurrent.
+    - `soft_delete_seconds`: how long generations that would be lost are kept; 0: not at all.
+    """
 
     location: str
     location_type: str
     hierarchical: bool
     storage_class: str
     data_locations: tuple[str, ...] = ()
+    versioning: bool = False
+    soft_delete_seconds: float = 0.0
 
     @classmethod
-    def default(cls, location_type: str) -> Placement:
+    def default(
+        cls, location_type: str, *, versioning: bool = False, soft_delete_seconds: float = 0.0
+    ) -> Placement:
         """Return the placement of buckets that were not created by CreateBucket."""
         zonal = location_type == ZONE
         return cls(
@@ -65,6 +74,8 @@ class Placement:
             location_type,
             zonal,
             _RAPID_CLASS if zonal else _STANDARD_CLASS,
+            versioning=versioning,
+            soft_delete_seconds=soft_delete_seconds,
         )
 
 
@@ -99,7 +110,15 @@ def requested_placement(resource: pb.Bucket, default: Placement) -> Placement:
         zonal or resource.hierarchical_namespace.enabled,
         resource.storage_class or (_RAPID_CLASS if zonal else _STANDARD_CLASS),
         data_locations,
+        resource.versioning.enabled if resource.HasField("versioning") else default.versioning,
+        _soft_delete_seconds(resource, default),
     )
+
+
+def _soft_delete_seconds(resource: pb.Bucket, default: Placement) -> float:
+    if not resource.HasField("soft_delete_policy"):
+        return default.soft_delete_seconds
+    return resource.soft_delete_policy.retention_duration.ToMilliseconds() / 1000
 
 
 def _type_of(location: str) -> str:

@@ -96,7 +96,7 @@ class ChangeService:
         )
         if not token:
             attributes = _rewritten_attributes(source.attributes, request.destination, name)
-            with source_bucket.open(source.name) as content:
+            with source_bucket.open(source.name, generation=source.generation) as content:
                 stored = await self._copy(bucket, name, [content], attributes, request)
             response.done = True
             response.resource.CopyFrom(self._resource(stored))
@@ -120,7 +120,8 @@ class ChangeService:
             for source_object in request.source_objects:
                 source = _find(bucket, source_object.name, source_object.generation)
                 check_preconditions(source, source_object.object_preconditions)
-                contents.append(opened.enter_context(bucket.open(source.name)))
+                content = bucket.open(source.name, generation=source.generation)
+                contents.append(opened.enter_context(content))
             attributes = attributes_from_resource(destination, name)
             components = sum(content.object.components or 1 for content in contents)
             stored = await self._copy(bucket, name, contents, attributes, request, components)
@@ -164,7 +165,7 @@ class ChangeService:
 def _find(bucket: Bucket, name: str, generation: int = 0) -> StoredObject:
     """Return an object. The object must have `generation`, unless `generation` is 0."""
     check_object_name(name)
-    stored = bucket.find(name)
+    stored = bucket.find_generation(name, generation)
     if stored is None:
         raise bucket.no_such_object(name)
     check_generation(stored, generation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from functools import partial
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from gcsmux_fs.emulator.buckets.preconditions import (
     check_generation,
     check_preconditions,
 )
+from gcsmux_fs.emulator.buckets.version_pages import list_bucket_versions
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 from gcsmux_fs.emulator.service_limits import MAX_PAGE_ENTRIES
 from gcsmux_fs.emulator.services.resources import (
@@ -34,6 +36,9 @@ from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
 if TYPE_CHECKING:
+    from google.protobuf.field_mask_pb2 import FieldMask
+
+    from gcsmux_fs.emulator.buckets.bucket import Bucket
     from gcsmux_fs.emulator.buckets.checksums import Checksums
     from gcsmux_fs.emulator.buckets.store import BucketStore
 
@@ -91,9 +96,13 @@ class MetaService:
         mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
-        stored = bucket.find(request.object)
-        if stored is None or request.soft_deleted:
-            raise bucket.no_such_object(request.object)
+        name, generation = request.object, request.generation
+        if request.soft_deleted:
+            stored = bucket.old_versions.find(name, generation, soft_deleted=True)
+        else:
+            stored = bucket.find_generation(name, generation)
+        if stored is None:
+            raise bucket.no_such_object(name)
         check_generation(stored, request.generation)
         check_preconditions(stored, request, StatusCode.ABORTED)
         crc = (
@@ -104,13 +113,13 @@ class MetaService:
         return object_resource(stored, crc, mask)
 
     async def list_objects(self, request: pb.ListObjectsRequest) -> pb.ListObjectsResponse:
-        """Answer ListObjects. The emulator has no noncurrent and no soft-deleted objects."""
+        """Answer ListObjects: list live objects, all generations, or soft-deleted ones."""
         mask = requested_mask(request)
         bucket = self._store.bucket(bucket_of(request.parent))
         _check_listing(request)
-        if request.soft_deleted:
-            return pb.ListObjectsResponse()
         query = listing_query(request)
+        if request.versions or request.soft_deleted:
+            return self._list_versions(request, bucket, query, mask)
         page = list_page(
             partial(
                 bucket.names_from,
@@ -138,16 +147,55 @@ class MetaService:
             next_page_token=page.following.token(query) if page.following else "",
         )
 
+    def _list_versions(
+        self, request: pb.ListObjectsRequest, bucket: Bucket, query: Query, mask: FieldMask | None
+    ) -> pb.ListObjectsResponse:
+        if request.versions and request.soft_deleted:
+            raise invalid("versions and soft_deleted exclude each other.")
+        if request.soft_deleted and not bucket.placement.soft_delete_seconds:
+            raise invalid("soft_deleted requires a bucket with a soft delete policy.")
+        bucket.old_versions.expire(time.time_ns())
+        page = list_bucket_versions(
+            bucket,
+            query,
+            request.page_token,
+            min(request.page_size or MAX_PAGE_ENTRIES, MAX_PAGE_ENTRIES),
+            soft_deleted=request.soft_deleted,
+        )
+        with_crc = mask_includes(mask, "checksums")
+        return pb.ListObjectsResponse(
+            objects=[
+                object_resource(
+                    stored,
+                    self._checksums.cached_or_quick(stored, bucket) if with_crc else None,
+                    mask,
+                )
+                for stored in page.versions
+            ],
+            prefixes=page.prefixes,
+            next_page_token=page.token,
+        )
+
+    async def restore_object(self, request: pb.RestoreObjectRequest) -> pb.Object:
+        """Answer RestoreObject: copy a soft-deleted generation to a new live generation."""
+        bucket = self._store.bucket(bucket_of(request.bucket))
+        check_object_name(request.object)
+        check_preconditions(bucket.find(request.object), request)
+        restored = bucket.restore(request.object, request.generation)
+        if restored is None:
+            raise bucket.no_such_object(request.object)
+        return object_resource(restored, self._checksums.cached_or_quick(restored, bucket))
+
     async def delete_object(self, request: pb.DeleteObjectRequest) -> Empty:
         """Answer DeleteObject: delete an object, if the preconditions of the request hold."""
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
-        stored = bucket.find(request.object)
+        stored = bucket.find_generation(request.object, request.generation)
         if stored is None:
             raise bucket.no_such_object(request.object)
         check_generation(stored, request.generation)
         check_preconditions(stored, request)
-        bucket.delete(request.object)
+        bucket.delete(request.object, request.generation)
         return Empty()
 
 

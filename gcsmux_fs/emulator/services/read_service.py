@@ -113,7 +113,7 @@ class ReadService:
             raise invalid(f"read_limit is negative: {request.read_limit}.")
         bucket = self._store.bucket(bucket_of(request.bucket))
         check_object_name(request.object)
-        with bucket.open(request.object) as content:
+        with bucket.open(request.object, generation=request.generation) as content:
             stored = content.object
             check_generation(stored, request.generation)
             check_preconditions(stored, request, StatusCode.ABORTED)
@@ -176,7 +176,7 @@ class ReadService:
             if generation and generation != handle.generation:
                 raise invalid("The read handle names another generation.")
             generation = handle.generation
-        content = bucket.open(spec.object)
+        content = bucket.open(spec.object, generation=generation)
         try:
             check_generation(content.object, generation)
             check_preconditions(content.object, spec, StatusCode.ABORTED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gcsmux_fs.emulator.rpc_error import invalid
@@ -83,9 +84,16 @@ def object_resource(
         metadata=attributes.metadata,
         etag=_etag(stored.generation, stored.metageneration),
         finalize_time=time if stored.finalized else None,
+        delete_time=_time_or_none(stored.ended_ns),
+        soft_delete_time=_time_or_none(stored.soft_deleted_ns),
+        hard_delete_time=_time_or_none(stored.hard_delete_ns),
         checksums=None if crc is None else pb.ObjectChecksums(crc32c=crc),
     )
     return message if mask is None or _ALL_FIELDS in mask.paths else _masked(message, mask)
+
+
+def _time_or_none(time_ns: int) -> Timestamp | None:
+    return timestamp(time_ns) if time_ns else None
 
 
 def _masked(message: pb.Object, mask: FieldMask) -> pb.Object:
@@ -115,6 +123,10 @@ def bucket_resource(bucket: Bucket) -> pb.Bucket:
         if placement.data_locations
         else None,
         hierarchical_namespace=pb.Bucket.HierarchicalNamespace(enabled=placement.hierarchical),
+        versioning=pb.Bucket.Versioning(enabled=placement.versioning),
+        soft_delete_policy=pb.Bucket.SoftDeletePolicy(
+            retention_duration=Duration(seconds=int(placement.soft_delete_seconds))
+        ),
     )
 
 

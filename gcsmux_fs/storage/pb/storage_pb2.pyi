@@ -244,6 +244,30 @@ class GetObjectRequest(_message.Message):
     restore_token: str
     def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., read_mask: _Optional[_Union[_field_mask_pb2.FieldMask, _Mapping]] = ..., soft_deleted: _Optional[bool] = ..., restore_token: _Optional[str] = ...) -> None: ...
 
+class RestoreObjectRequest(_message.Message):
+    __slots__ = ("bucket", "object", "generation", "if_generation_match", "if_generation_not_match", "if_metageneration_match", "if_metageneration_not_match", "common_object_request_params", "copy_source_acl", "restore_token")
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    OBJECT_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_GENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_MATCH_FIELD_NUMBER: _ClassVar[int]
+    IF_METAGENERATION_NOT_MATCH_FIELD_NUMBER: _ClassVar[int]
+    COMMON_OBJECT_REQUEST_PARAMS_FIELD_NUMBER: _ClassVar[int]
+    COPY_SOURCE_ACL_FIELD_NUMBER: _ClassVar[int]
+    RESTORE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    bucket: str
+    object: str
+    generation: int
+    if_generation_match: int
+    if_generation_not_match: int
+    if_metageneration_match: int
+    if_metageneration_not_match: int
+    common_object_request_params: CommonObjectRequestParams
+    copy_source_acl: bool
+    restore_token: str
+    def __init__(self, bucket: _Optional[str] = ..., object: _Optional[str] = ..., generation: _Optional[int] = ..., if_generation_match: _Optional[int] = ..., if_generation_not_match: _Optional[int] = ..., if_metageneration_match: _Optional[int] = ..., if_metageneration_not_match: _Optional[int] = ..., common_object_request_params: _Optional[_Union[CommonObjectRequestParams, _Mapping]] = ..., copy_source_acl: _Optional[bool] = ..., restore_token: _Optional[str] = ...) -> None: ...
+
 class ListObjectsRequest(_message.Message):
     __slots__ = ("parent", "page_size", "page_token", "delimiter", "include_trailing_delimiter", "prefix", "versions", "read_mask", "lexicographic_start", "lexicographic_end", "soft_deleted", "include_folders_as_prefixes", "match_glob", "filter")
     PARENT_FIELD_NUMBER: _ClassVar[int]
