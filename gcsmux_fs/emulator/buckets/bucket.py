@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.emulator.buckets.file_tree import FileTree
 from gcsmux_fs.emulator.buckets.folders import Folders
 from gcsmux_fs.emulator.buckets.generations import GenerationLedger, Identity
+from gcsmux_fs.emulator.buckets.kept_versions import OldVersions
 from gcsmux_fs.emulator.buckets.listing_pages import ListedName
 from gcsmux_fs.emulator.buckets.metadata_store import METADATA_FOLDER, MetadataStore, Record
 from gcsmux_fs.emulator.buckets.object_attributes import default_attributes
@@ -30,7 +31,6 @@ from gcsmux_fs.emulator.buckets.object_events import (
 )
 from gcsmux_fs.emulator.buckets.object_names import file_can_be_named
 from gcsmux_fs.emulator.buckets.objects import Content, StoredObject
-from gcsmux_fs.emulator.buckets.old_versions import OldVersions
 from gcsmux_fs.emulator.rpc_error import RpcError, not_found
 from gcsmux_fs.model.errors import StatusCode
 
