@@ -13,8 +13,10 @@ is valid until the mount is told of a change. The state says whether the feed is
 
 1. In `HEALTHY`, an answer is valid for ever if its request was sent after the feed was first open.
 2. In any other state, the TTL of such an answer begins when the request was sent, or when the feed
-   ceased to be healthy, whichever is later. A change that was published meanwhile is not lost: it
-   is delivered when the feed is open again. So such answers are valid for ever again in `HEALTHY`.
+   was last healthy, whichever is later. If the stream has ended, this is the time of its last sign,
+   because the connection may have been dead since then. A change that was published meanwhile is
+   not lost: it is delivered when the feed is open again. So such answers are valid for ever again
+   in `HEALTHY`.
 3. A *gap* is a time whose changes are never delivered. An answer to a request of the time before
    the end of a gap is not valid.
 4. An answer to a request of the time before the feed was first opened has its TTL.
@@ -105,9 +107,11 @@ class Freshness:
         self._trusted_from = math.inf
         self._gap_end = -math.inf
         self._unhealthy_since = -math.inf
+        self._heard_at = -math.inf
         self._open_since: float | None = None
         self._broken_since: float | None = None
         self._broken_why = ""
+        self._last_sign = -math.inf
         self._late_at = -math.inf
         self._moves: list[StateChange] = []
 
@@ -130,13 +134,14 @@ class Freshness:
 
     def on_open(self, now: float) -> None:
         """Record that the service has answered on a new stream."""
-        self._open_since = now
+        self._open_since = self._heard_at = now
         self._trusted_from = min(self._trusted_from, now)
         if self.state is not FreshnessState.HEALTHY:
             self._move(FreshnessState.CATCHING_UP, "the feed has just been opened", now)
 
     def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
         """Record the publish times of messages that have been applied, as times of the wall."""
+        self._heard_at = now
         self.lag_seconds = max(0.0, wall - oldest)
         if self.lag_seconds <= LAG_BOUND_SECONDS:
             return
@@ -147,6 +152,7 @@ class Freshness:
 
     def on_quiet(self, now: float) -> None:
         """Record that the service has no more messages, and that all messages were applied."""
+        self._heard_at = now
         self.lag_seconds = 0.0
         if self._open_since is not None:
             self._settle(now)
@@ -210,7 +216,7 @@ class Freshness:
         self._open_since = None
         self._broken_why = why
         if self._broken_since is None:
-            self._broken_since = now
+            self._broken_since, self._last_sign = now, self._heard_at
 
     def _interrupt_after_grace(self, now: float) -> None:
         assert self._broken_since is not None
@@ -225,6 +231,6 @@ class Freshness:
             return
         ends_promise = self.state is FreshnessState.HEALTHY
         if ends_promise:
-            self._unhealthy_since = now if self._broken_since is None else self._broken_since
+            self._unhealthy_since = now if self._broken_since is None else self._last_sign
         self.state, self.why, self.since = state, why, now
         self._moves.append(StateChange(state, why, ends_promise))

@@ -110,10 +110,11 @@ def test_a_short_interruption_changes_nothing() -> None:
     assert freshness.take_changes() == []
 
 
-def test_the_ttl_counts_from_the_break_of_the_feed() -> None:
+def test_the_ttl_counts_from_the_last_sign_of_the_feed() -> None:
     freshness = healthy()
-    freshness.on_interrupted(2000.0, "UNAVAILABLE")
-    pass_time(freshness, 2000.0 + GRACE_SECONDS)
+    freshness.on_quiet(2000.0)
+    freshness.on_interrupted(2020.0, "UNAVAILABLE")
+    pass_time(freshness, 2020.0 + GRACE_SECONDS)
     (change,) = freshness.take_changes()
     assert (change.state, change.why) == (FreshnessState.INTERRUPTED, "UNAVAILABLE")
     assert change.ends_promise
@@ -124,6 +125,7 @@ def test_the_ttl_counts_from_the_break_of_the_feed() -> None:
 
 def test_a_feed_that_opens_again_and_again_without_lasting_is_interrupted() -> None:
     freshness = healthy()
+    freshness.on_quiet(2000.0)
     for attempt in range(8):
         freshness.on_interrupted(2000.0 + attempt, "UNAVAILABLE")
         freshness.on_open(2000.5 + attempt)
@@ -133,6 +135,7 @@ def test_a_feed_that_opens_again_and_again_without_lasting_is_interrupted() -> N
 
 def test_answers_are_trusted_again_when_what_was_delayed_has_been_delivered() -> None:
     freshness = healthy()
+    freshness.on_quiet(2000.0)
     freshness.on_interrupted(2000.0, "UNAVAILABLE")
     pass_time(freshness, 2050.0)
     freshness.on_open(2050.0)
@@ -160,6 +163,7 @@ def test_late_messages_end_the_promise() -> None:
 
 def test_a_missing_subscription_is_lost_without_a_grace() -> None:
     freshness = healthy()
+    freshness.on_quiet(2000.0)
     freshness.on_lost(2000.0, "the subscription does not exist")
     assert shown(freshness) == "lost"
     freshness.on_interrupted(2001.0, "UNAVAILABLE")
