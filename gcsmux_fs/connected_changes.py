@@ -81,7 +81,7 @@ class ConnectedChanges:
         self._applier = ChangeApplier(
             tree.changes,
             self._settings.bucket,
-            invalidate=functools.partial(tree.invalidate, notify=False),
+            invalidate=tree.invalidate,
             release=context.forget_generation,
             note_names=self.notifier.note,
             clock=trio.current_time,

@@ -64,7 +64,7 @@ class ChangeApplier:
         names: TreeChanges,
         bucket: str,
         *,
-        invalidate: Callable[[str], None],
+        invalidate: Callable[[str], object],
         release: Callable[[ObjectKey, int | None], None],
         note_names: Callable[[], None],
         clock: Callable[[], float],

@@ -80,15 +80,21 @@ class NameDropper:
             self._is_mounted_on
         )
         for name in names:
-            self._tree.invalidate(name, notify=not at_once)
+            self._drop(name, at_once=at_once)
             # Each call compares the names of all inodes, so let other tasks run between them.
             await trio.lowlevel.checkpoint()
         if at_once:
             if self._names.drop_all():
                 return KernelNames.ALL
             for name in names:
-                self._tree.invalidate(name)
+                self._drop(name, at_once=False)
         return KernelNames.PRESENT if self._names.can_drop_single_names else KernelNames.NONE
+
+    def _drop(self, name: str, *, at_once: bool) -> None:
+        """Drop answers in the namespace, and, unless `at_once`, the names of their inodes."""
+        for inode in self._tree.invalidate(name):
+            if not at_once:
+                self._names.drop(inode)
 
     def _search_submounts(self) -> bool:
         try:

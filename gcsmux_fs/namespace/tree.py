@@ -71,9 +71,9 @@ class Tree:
         max_listed_entries: maximum number of listed entries that are kept for closed directories.
         clock: returns the time in seconds.
         deadline_seconds: how long one lookup, or one part of a listing, may take.
-        on_invalidated: called with each inode whose names the kernel must look up again, and once
-            more when a file of the inode is closed, because the kernel keeps the names of open
-            files.
+        on_invalidated: called with the inode of a generation that is gone, whose names the kernel
+            must look up again, and when a file of an invalidated inode is closed, because the
+            kernel keeps the names of open files.
         assume_directories: true if the caller may not list (see `resolution`, rule 3).
         keeper: keeps names across restarts; None to keep none.
         outage: decides when names older than the TTL are used; None to use none.
@@ -324,17 +324,15 @@ class Tree:
 
     # -- invalidation
 
-    def invalidate(self, name: str, *, notify: bool = True) -> None:
+    def invalidate(self, name: str) -> list[int]:
         """Drop all cached answers about an object that may have changed.
 
         A `name` that ends with a slash stands for a directory and everything below it, an empty
         `name` for the whole tree. Answers to requests in flight are not used either. Open files
         keep their generation.
 
-        The kernel has its own cache of names. With `notify`, it drops the names of each inode, if
-        it is Linux 6.18 or newer. The kernel then still keeps two kinds of answers until their TTL
-        ends: absent names, and the directories above `name`. Without `notify`, the caller makes the
-        kernel drop all names.
+        The kernel has its own cache of names. The result is the inodes whose names the kernel must
+        look up again; the caller makes the kernel drop these names, or all names.
 
         The call compares the names of all inodes, which takes about 2 ms for 100,000 inodes.
         """
@@ -349,9 +347,7 @@ class Tree:
             directories = inodes.directories_below(name)
         for inode in files:
             inodes.files.invalidate(inode)
-        if notify:
-            for inode in (*files, *directories):
-                self._on_invalidated(inode)
+        return [*files, *directories]
 
     def generation_gone(self, inode: int) -> None:
         """Record that an OPEN or a READ found the generation of a file overwritten or deleted.

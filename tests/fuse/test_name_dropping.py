@@ -23,14 +23,12 @@ OURS = os.makedev(0, 57)
 class RecordingTree:
     """A fake of `Tree` with one inode, which records the invalidated names."""
 
-    def __init__(self, names: NamePruner) -> None:
+    def __init__(self) -> None:
         self.invalidated: list[str] = []
-        self._names = names
 
-    def invalidate(self, name: str, *, notify: bool = True) -> None:
+    def invalidate(self, name: str) -> list[int]:
         self.invalidated.append(name)
-        if notify:
-            self._names.drop(7)
+        return [7]
 
 
 class Kernel:
@@ -50,7 +48,7 @@ class Kernel:
 def dropper(kernel: Kernel, *, submounts: bool) -> tuple[NameDropper, RecordingTree]:
     names = NamePruner(kernel.write)
     names.attach(3)
-    tree = RecordingTree(names)
+    tree = RecordingTree()
     return (
         NameDropper(cast("Tree", tree), names, Path("/mnt"), is_mounted_on=lambda: submounts),
         tree,
