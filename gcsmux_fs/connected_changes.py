@@ -51,7 +51,8 @@ class ConnectedChanges:
 
     def __init__(self, settings: Settings, names: NamePruner, *, hierarchical: bool) -> None:
         self._settings = settings
-        self._subscription = str(settings.changes)
+        #: The full name of the subscription.
+        self.subscription = str(settings.changes)
         #: How long answers about names are valid.
         self.freshness = Freshness(trio.current_time(), is_complete=not hierarchical)
         #: Makes the kernel look names up again.
@@ -109,11 +110,11 @@ class ConnectedChanges:
         while True:
             try:
                 async with open_pull_transport(
-                    channel.for_pubsub(settings.pubsub), self._subscription, randomness
+                    channel.for_pubsub(settings.pubsub), self.subscription, randomness
                 ) as transport:
                     feed = ChangeFeed(
                         transport,
-                        self._subscription,
+                        self.subscription,
                         settings.bucket,
                         apply=self._applier.apply,
                         watcher=self._watch,

@@ -265,6 +265,21 @@ def kept_names(*, kept: bool, may_be_old: bool, is_offline: bool) -> Adaptation:
     return Adaptation("kept_names", value, reason)
 
 
+def changes_of_bucket(subscription: str, state: str, why: str, kernel_seconds: float) -> Adaptation:
+    """Return how the mount is told of changes.
+
+    `subscription` is empty without --changes. `state` and `why` are the state of the feed and its
+    reason; `kernel_seconds` is how long the kernel may cache a name.
+    """
+    if not subscription:
+        return Adaptation(
+            "changes", "none; names are valid for metadata_ttl", "changes is not set."
+        )
+    value = f"{state}; the kernel caches names for up to {kernel_seconds:g} s"
+    reason = f"{why[:1].upper()}{why[1:]}." if why else f"The mount listens to {subscription}."
+    return Adaptation("changes", value, reason)
+
+
 def log_destination(destination: str, log_to: str) -> Adaptation:
     """Return where the log goes: a file, `journal`, `syslog`, `stderr` or `nowhere`."""
     if log_to != "auto" or destination.startswith("/"):

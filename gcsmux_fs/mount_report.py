@@ -21,6 +21,7 @@ from gcsmux_fs.tracing.trace_settings import exporter_names
 
 if TYPE_CHECKING:
     from gcsmux_fs.caching.disk_source import DiskSource
+    from gcsmux_fs.connected_changes import ConnectedChanges
     from gcsmux_fs.connected_service import ConnectedService
     from gcsmux_fs.fuse.kernel_read_ahead import KernelReadAhead
     from gcsmux_fs.fuse.name_pruning import NamePruner
@@ -45,6 +46,7 @@ def mount_report(
     read_ahead: KernelReadAhead,
     outage: ServiceOutage | None,
     disk: DiskSource | None,
+    changes: ConnectedChanges | None,
     *,
     is_traced: bool,
 ) -> dict[str, Any]:
@@ -82,6 +84,7 @@ def mount_report(
             may_be_old=outage is not None,
             is_offline=outage is not None and outage.is_on,
         ),
+        mount_adaptations.changes_of_bucket(*_changes(changes)),
         mount_adaptations.log_destination(
             log_destination(settings, detached=not settings.foreground), settings.log_to
         ),
@@ -105,6 +108,14 @@ def _current(settings: Settings) -> list[EffectiveSetting]:
         else each
         for each in settings.effective
     ]
+
+
+def _changes(changes: ConnectedChanges | None) -> tuple[str, str, str, float]:
+    if changes is None:
+        return "", "", "", 0.0
+    freshness = changes.freshness
+    seconds = changes.notifier.name_seconds
+    return changes.subscription, freshness.state.value, freshness.why, seconds
 
 
 def _user_limit() -> int | None:

@@ -240,6 +240,7 @@ async def _serve_bucket(
         read_ahead,
         outage,
         disk,
+        changes,
         is_traced=tracing is not None,
     )
     freeze = history.keeper
