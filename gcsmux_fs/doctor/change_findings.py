@@ -31,8 +31,6 @@ NO_CHANGES = "names are asked for again after --metadata-ttl: add --changes to b
 
 # A message that waits for longer shows that no mount receives. Pub/Sub delivers within a second.
 _LATE_SECONDS = 10.0
-# A mount acknowledges at once, but a suspended one gets each message again after this time.
-_SHORT_RETENTION_SECONDS = 3600
 _HEALTHY_STATE = "healthy"
 
 
@@ -95,11 +93,6 @@ def _settings_finding(name: str, facts: SubscriptionFacts) -> Finding:
         )
     retention = shown_duration(facts.retention_seconds)
     detail = f"{name} exists and keeps messages for {retention}"
-    if facts.retention_seconds < _SHORT_RETENTION_SECONDS:
-        return warning(
-            f"{detail}; after a longer interruption, a mount asks for all names again",
-            "raise its message retention to 1 day, which costs nothing",
-        )
     expiration = facts.expiration_seconds
     if expiration:
         detail += f"; it is deleted after {shown_duration(expiration)} without a mount"

@@ -24,9 +24,9 @@ __all__ = ["config_fault", "plan_setup", "subscription_fault", "wanted_subscript
 # How long a delivered message may stay unacknowledged. A mount acknowledges within milliseconds; a
 # suspended machine gets the message again after this time.
 _ACK_DEADLINE_SECONDS = 60
-# How long messages wait for a mount that is away. Pub/Sub stores them for a day without a fee. A
-# mount that was away for longer asks for everything again.
-_RETENTION_SECONDS = 86400
+# How long messages wait for a mount that is away. A mount that was cut off for 10 minutes asks for
+# everything again, so older messages only have to be skipped at its next start.
+_RETENTION_SECONDS = 3600
 # The subscription of a mount that never comes back is deleted after this time, the default of
 # Pub/Sub.
 _EXPIRATION_SECONDS = 31 * 86400

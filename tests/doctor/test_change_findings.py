@@ -43,7 +43,6 @@ OTHER = ListeningMount("/other", "interrupted", 0.0)
         ({"may_pull": OUTAGE}, "failure", "Pub/Sub does not answer"),
         ({"facts": replace(FACTS, detached=True)}, "failure", "it is detached"),
         ({"facts": replace(FACTS, exactly_once=True)}, "warning", "delivers exactly once"),
-        ({"facts": replace(FACTS, retention_seconds=600)}, "warning", "asks for all names again"),
         ({"mounts": [HERE]}, "ok", "exists"),
         ({"mounts": [HERE], "mountpoint": "/mnt"}, "ok", "exists"),
         ({"mounts": [HERE], "mountpoint": "/new"}, "failure", "used by the mount at /mnt"),

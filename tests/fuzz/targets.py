@@ -12,7 +12,7 @@ from gcsmux_fs.caching.chunk_format import ChunkId
 from gcsmux_fs.caching.ledger import ChunkEvent, ChunkRecord, encode_records
 from gcsmux_fs.storage.pb import storage_pb2 as pb
 
-from . import disk_cache, metadata, naming, streams, typed, wire
+from . import change_messages, disk_cache, metadata, naming, streams, typed, wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +35,7 @@ TARGETS: Mapping[str, Callable[[bytes], None]] = {
     "ledger": disk_cache.ledger,
     "usage_table": disk_cache.usage_table,
     "forged_names": disk_cache.forged_names,
+    "change_message": change_messages.change_message,
 }
 
 _TYPE = "type.googleapis.com/google.storage.v2."
@@ -67,6 +68,11 @@ def seeds(target: str) -> list[bytes]:
             b'["a/",' + b'"' + b"00" * 16 + b'",1,2,true]',
             b'[{"name":"b"},"identity"]',
             struct.pack("=II", 0, 0) * 2 + struct.pack("=II", 0, 2) + b"[]",
+        ],
+        "change_message": [
+            bytes([3, 0, 3, 0, 0, 5, 0, 4, 0, 0, 10, 0, 5, 0, 0, 14, 0]),
+            bytes([2, 1, 0, 0, 1, 0, 10, 0, 0, 4]),
+            b"\x00\x01" + b'{"name":"a/b","generation":"7","size":"1","updated":"2026-11-30T00Z"}',
         ],
     }[target]
 
