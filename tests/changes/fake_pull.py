@@ -28,7 +28,7 @@ ROUND_TRIP_SECONDS = 0.02
 class FakePull:
     """Opens calls. Each call answers its keep-alives after a round trip, unless `silent`.
 
-    `end_with`: how each new call ends after a round trip; None for calls that stay open.
+    `end_with`: how each new call ends before it answers; None for calls that stay open.
     """
 
     nursery: trio.Nursery
@@ -90,7 +90,7 @@ class FakePullCall:
         self.listener.on_end(end)
 
     async def end_later(self, end: StreamEnd) -> None:
-        await trio.sleep(ROUND_TRIP_SECONDS)
+        await trio.sleep(ROUND_TRIP_SECONDS / 2)
         if self.is_open:
             self.end(end)
 
