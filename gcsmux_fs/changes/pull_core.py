@@ -262,7 +262,7 @@ class PullCore:
     def _recover(self, end: StreamEnd, now: float, reason: str = "") -> None:
         """Open another stream after the current one has ended, now or later."""
         was_open = now - self._answered_at if self.state is PullState.OPEN else 0.0
-        ending = self._endings.decide(end, was_open, now)
+        ending = self._endings.decide(end, was_open)
         self._counters.note_loss(reason or ending.reason)
         if ending.refused:
             self._retry_due = now + ending.delay

@@ -75,7 +75,7 @@ class PullEndings:
         #: Whether messages may have been lost since the stream was open.
         self.loses_messages = False
 
-    def decide(self, end: StreamEnd, open_seconds: float, now: float) -> Ending:
+    def decide(self, end: StreamEnd, open_seconds: float) -> Ending:
         """Return what follows `end`; `open_seconds` is how long the stream was open."""
         if open_seconds >= self._policy.steady:
             self._failures.reset()
@@ -89,6 +89,5 @@ class PullEndings:
             reason = _REASONS.get(code, "Pub/Sub refuses the subscription")
             delay = self._policy.refused * self._random.uniform(0.9, 1.1)
             return Ending(delay, f"{reason}: {why}", code.name.lower(), refused=True)
-        self._failures.note(code, end.message, now)
         delay = self._failures.delay(self._policy.backoff, end.retry_seconds, self._random)
         return Ending(delay, why, code.name.lower())

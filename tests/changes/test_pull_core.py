@@ -317,7 +317,7 @@ def test_the_regular_end_of_a_stream_is_retried_at_once_each_time(
     driven.start()
     for number in range(1, 6):
         driven.answer()
-        driven.advance(POLICY.steady)
+        driven.advance(POLICY.steady + number - 1)
         driven.end(code)
         assert driven.transitions[-1] == (PullState.OPEN, PullEvent.RETRIED)
         assert driven.core.stream == number + 1
@@ -402,6 +402,16 @@ def test_a_subscription_that_was_missing_is_a_gap(driven: DrivenPull, code: Stat
     assert driven.gaps == 1
     driven.end(StatusCode.UNAVAILABLE)
     driven.advance(POLICY.max_backoff)
+    driven.answer()
+    assert driven.gaps == 1
+
+
+def test_a_later_refusal_does_not_hide_a_gap(driven: DrivenPull) -> None:
+    driven.open()
+    driven.end(StatusCode.NOT_FOUND)
+    driven.advance(driven.core.deadline - driven.now)
+    driven.end(StatusCode.PERMISSION_DENIED)
+    driven.advance(driven.core.deadline - driven.now)
     driven.answer()
     assert driven.gaps == 1
 

@@ -79,7 +79,10 @@ _TESTS: dict[str, Groups] = {
     "changes/pull_core": [
         ["tests/changes/test_pull_core.py", "tests/changes/test_pull_states.py"],
     ],
-    "changes/pull_endings": [["tests/changes/test_pull_core.py"]],
+    "changes/pull_endings": [
+        ["tests/changes/test_pull_endings.py"],
+        ["tests/changes/test_pull_core.py"],
+    ],
     "changes/pull_states": [["tests/changes/test_pull_states.py"]],
     "model/backoff": [["tests/model/test_backoff.py"], ["tests/mux/test_retry.py"]],
     "model/failure_run": [["tests/mux/test_retry.py"], ["tests/changes/test_pull_core.py"]],
