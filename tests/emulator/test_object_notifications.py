@@ -209,6 +209,46 @@ def test_an_appendable_object_has_an_event_when_it_is_finalized(served: Path) ->
     watch(served, scenario)
 
 
+def test_a_bucket_with_versioning_archives_generations(served: Path) -> None:
+    async def scenario(clients: Clients, events: Events) -> None:
+        async def delete(generation: int = 0) -> None:
+            await clients.generated.delete_object(
+                {"bucket": BUCKET, "object_": "f", "generation": generation}
+            )
+
+        first = await generation_of(clients, "f")
+        second = await generation_of(clients, "f")
+        assert (await events.take())[1:] == [
+            ("FINALIZE", "f", second, first, 0),
+            ("ARCHIVE", "f", first, 0, second),
+        ]
+        await delete(first)
+        assert await events.take() == [("DELETE", "f", first, 0, 0)]
+        await delete()
+        (archived,) = await events.messages()
+        assert archived.attributes["eventType"] == "OBJECT_ARCHIVE"
+        assert "overwrittenByGeneration" not in archived.attributes
+        assert json.loads(archived.data)["timeDeleted"] >= json.loads(archived.data)["updated"]
+        assert await arriving(events, 0) == []
+
+    watch(served, scenario, versioning=True)
+
+
+def test_restoring_a_soft_deleted_object_finalizes_a_new_generation(served: Path) -> None:
+    async def scenario(clients: Clients, events: Events) -> None:
+        first = await generation_of(clients, "f")
+        await clients.generated.delete_object({"bucket": BUCKET, "object_": "f"})
+        restored = await clients.generated.restore_object(
+            {"bucket": BUCKET, "object_": "f", "generation": first}
+        )
+        assert (await events.take())[1:] == [
+            ("DELETE", "f", first, 0, 0),
+            ("FINALIZE", "f", restored.generation, 0, 0),
+        ]
+
+    watch(served, scenario, soft_delete_seconds=1000.0)
+
+
 def test_removing_a_folder_deletes_its_objects(served: Path) -> None:
     async def scenario(clients: Clients, events: Events) -> None:
         inside = await generation_of(clients, "d/e/f")

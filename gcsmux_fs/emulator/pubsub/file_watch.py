@@ -143,10 +143,9 @@ class FileWatch:
         key = event.stored.bucket, event.stored.name
         if event.type in (ObjectEventType.FINALIZE, ObjectEventType.METADATA_UPDATE):
             self._announced[key] = event.stored
-        elif not event.overwritten_by:
-            self._announced[key] = None
-        elif self._announced.get(key) == event.stored or key not in self._announced:
-            # The new object is not finalized and has no event of its own.
+        else:
+            # The deleted generation may be noncurrent, or its successor is not finalized and has no
+            # event of its own.
             self._note_silent(*key)
 
     def _note_silent(self, bucket: str, name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.emulator.buckets.object_events import ObjectEventType
@@ -51,7 +52,10 @@ class ObjectNotifier:
     def _publish(
         self, event: ObjectEvent, configs: list[ConfiguredNotification], now_ns: int
     ) -> None:
-        payload = object_payload(event.stored, self._crc(event))
+        stored = event.stored
+        if event.type is ObjectEventType.ARCHIVE:
+            stored = replace(stored, ended_ns=now_ns)
+        payload = object_payload(stored, self._crc(event))
         for config in configs:
             message = notification_message(event, config, rfc3339(now_ns), payload)
             # The service drops the events of a topic that has been deleted.

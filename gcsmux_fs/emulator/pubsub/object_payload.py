@@ -39,6 +39,7 @@ def object_payload(stored: StoredObject, crc: int | None) -> bytes:
         "contentType": attributes.content_type,
         "timeCreated": created,
         "updated": rfc3339(stored.updated_ns or stored.time_ns, "milliseconds"),
+        "timeDeleted": rfc3339(stored.ended_ns, "milliseconds") if stored.ended_ns else "",
         "storageClass": attributes.storage_class,
         "timeStorageClassUpdated": created,
         "size": str(stored.size),
