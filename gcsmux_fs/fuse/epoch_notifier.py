@@ -15,7 +15,7 @@ is sent, because the others concern single inodes, or wait for locks.
 3. While notifications are possible, the kernel may cache a name for `LONG_NAME_SECONDS`, otherwise
    for `SHORT_NAME_SECONDS`. After this time it gets the answer from the namespace's cache.
 4. When the last such file system has been unmounted, one notification is sent for all changes that
-   were not notified.
+   were not notified: at once, or, if it was in another mount namespace, with the next change.
 
 A file system may be mounted after the kernel has got names for `LONG_NAME_SECONDS`. Then a change
 of these names may show later by as much.
@@ -119,6 +119,7 @@ class EpochNotifier:
         self._is_mounted_on: Callable[[], bool] = lambda: True
         self._seconds = SHORT_NAME_SECONDS
         self._search_seconds = 0.0
+        self._had_submount: bool | None = None
         self._has_changes = False
         self._has_work = trio.Event()
         self._started = trio.Event()
@@ -175,11 +176,11 @@ class EpochNotifier:
     async def _work(self) -> float:
         """Search, notify if there are changes, and return how long to pause."""
         began = self._clock()
-        is_mounted_on = await self._search()
+        has_submount = await self._search()
         self._search_seconds = self._clock() - began
-        self._set_limit(is_mounted_on=is_mounted_on)
+        self._set_limit(has_submount=has_submount)
         pause = max(BATCH_SECONDS, _PAUSE_PER_SEARCH * self._search_seconds)
-        if is_mounted_on:
+        if has_submount:
             self._counters.changes_epochs_withheld += self._has_changes
             return max(pause, _SUBMOUNT_PAUSE_SECONDS)
         if self._has_changes:
@@ -198,13 +199,12 @@ class EpochNotifier:
             # No further thread can be started.
             return self._is_mounted_on()
 
-    def _set_limit(self, *, is_mounted_on: bool) -> None:
-        seconds = SHORT_NAME_SECONDS if is_mounted_on else LONG_NAME_SECONDS
-        if seconds == self._seconds:
+    def _set_limit(self, *, has_submount: bool) -> None:
+        if has_submount is self._had_submount:
             return
-        self._seconds = seconds
-        self._limit_names(seconds)
-        if is_mounted_on:
+        self._seconds = SHORT_NAME_SECONDS if has_submount else LONG_NAME_SECONDS
+        self._limit_names(self._seconds)
+        if has_submount:
             log.warning(
                 "a file system is mounted on a directory of this mount, or may be where this"
                 " process cannot see it: the kernel keeps its names, and asks for new ones again"
@@ -213,8 +213,11 @@ class EpochNotifier:
                 SHORT_NAME_SECONDS,
                 LONG_NAME_SECONDS / 60,
             )
-        else:
-            log.info("no file system is mounted on this mount: the kernel drops names at changes")
+        elif self._had_submount:
+            log.info(
+                "no file system is mounted on this mount: the kernel drops names after changes"
+            )
+        self._had_submount = has_submount
 
     async def _watch_mount_table(self) -> NoReturn:
         """Search again whenever the mount table of this process changes."""
