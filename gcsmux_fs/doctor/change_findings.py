@@ -145,8 +145,10 @@ def lag_finding(
     for mount in mounts:
         if mount.state is None:
             continue
-        lag = rounded_duration(mount.lag_seconds or 0.0)
-        detail = f"the mount at {mount.mountpoint} is {mount.state}, its lag is {lag}"
+        late = "it has all changes"
+        if mount.lag_seconds:
+            late = f"its last changes were {rounded_duration(mount.lag_seconds)} late"
+        detail = f"the mount at {mount.mountpoint} is {mount.state}, {late}"
         if mount.state == _HEALTHY_STATE:
             return healthy(detail)
         return warning(detail, "look into its log, which names the reason")

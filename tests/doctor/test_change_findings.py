@@ -89,7 +89,7 @@ def test_the_bucket_publishes_all_changes_on_the_topic_of_the_subscription(
         (None, [], "ok", "no message waits"),
         (7200.0, [], "ok", "a message has waited for 2 h 0 min"),
         (OUTAGE, [], "warning", "cannot be pulled"),
-        (None, [HERE], "ok", "the mount at /mnt is healthy, its lag is 20.0 ms"),
+        (None, [HERE], "ok", "the mount at /mnt is healthy, its last changes were 20.0 ms late"),
         (None, [OTHER], "warning", "the mount at /other is interrupted"),
     ],
 )

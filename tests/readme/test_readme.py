@@ -77,6 +77,8 @@ def test_every_block_belongs_to_a_test() -> None:
         *["gcsmux-mount my-bucket /mnt/data", "make demo", "make test", "apt-get", "umount"],
         *["gcsmux-emulator /srv", "systemctl"],
         *["gcsmux-mount --config", "gcsmux list"],
+        # tests/mount/test_changes_document.py runs this block.
+        "gcsmux changes setup",
         # tests/distribution/test_deb.py runs this block.
         "make deb",
     ]
