@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
 
+@pytest.fixture(autouse=True)
+def hangup_signal() -> Iterator[None]:
+    """Give SIGHUP its default effect, because nohup(1) makes all programs ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 class EndingMount:
     """Fakes of the file system, the reporter and the mount. `events` lists their calls."""
 
