@@ -50,7 +50,13 @@ _RETRYABLE = frozenset(
     }
 )
 
-_STORAGE_METHODS = ("GetObject", "GetStorageLayout", "ListObjects", "TestIamPermissions")
+_STORAGE_METHODS = (
+    "GetBucket",
+    "GetObject",
+    "GetStorageLayout",
+    "ListObjects",
+    "TestIamPermissions",
+)
 
 Answer = TypeVar("Answer", bound="Message")
 
