@@ -11,7 +11,8 @@ import grpc
 import pytest
 
 from gcsmux_fs.storage.pb import storage_pb2 as pb
-from tests.support.harness import COMMANDS, wait_until
+from tests.support.emulator_process import COMMANDS
+from tests.support.harness import wait_until
 
 from .refused import refusal
 
@@ -34,9 +35,10 @@ def use_keeping_bucket(emulator: EmulatorProcess, *, versioning: bool, days: int
         parent="projects/_", bucket_id=emulator.bucket_name, bucket=bucket
     )
     with grpc.insecure_channel(emulator.endpoint) as channel:
-        channel.unary_unary("/google.storage.v2.Storage/CreateBucket")(
-            request.SerializeToString(), timeout=20
+        call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/google.storage.v2.Storage/CreateBucket"
         )
+        call(request.SerializeToString(), timeout=20)
 
 
 def a_moment() -> str:
@@ -179,6 +181,7 @@ def test_a_mount_that_cannot_show_this_state_does_not_start(
         assert message in refusal(
             folder,
             *options,
+            "--log-level=error",
             bucket=emulator.bucket_name,
             STORAGE_EMULATOR_HOST_GRPC=emulator.endpoint,
         )
