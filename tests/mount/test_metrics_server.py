@@ -108,9 +108,9 @@ def test_the_document_and_the_dashboard_match_a_mount_under_load(
     for number in range(3):
         emulator.place(f"folder/file-{number}", b"x" * 300_000)
     emulator.cut_streams(100_000, times=1)
-    # Only a mount with a cache on disk and a cache of names has their metrics.
+    # Only a mount with a cache on disk, a cache of names and a subscription has their metrics.
     cache = ("--cache-dir", str(folder / "cache"), "--cache-listings", "--offline")
-    with mount(*LISTEN, *cache) as mounted:
+    with mount(*LISTEN, *cache, "--changes", emulator.subscribe()) as mounted:
         assert mounted.run("sh", "-c", "cat folder/* | wc -c; ls absent").stdout.split() == [
             b"900000"
         ]
