@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -57,6 +58,30 @@ def test_changes_show_through_stat_ls_open_and_absent_names(
         wait_until(lambda: mounted.run("stat", "elsewhere").returncode == 0, "the object is new")
         assert mounted.run("stat", "overwritten", "new", "new-folder/file").returncode == 0
         assert "ListObjects" not in emulator.statistics().requests
+
+
+def test_names_have_their_ttl_only_without_the_feed(
+    emulator: EmulatorProcess, mount: NewMount
+) -> None:
+    emulator.write("file", b"old")
+    subscription = emulator.subscribe()
+    options = ("--changes", subscription, "--metadata-ttl", "1s", "--negative-ttl", "1s")
+    with mount(*options, expected_warnings=["feed of changes: lost"]) as mounted:
+        wait_until_healthy(mounted)
+        mounted.run("ls", "-l")
+        mounted.run("stat", "absent")
+        emulator.statistics(reset=True)
+        time.sleep(2)
+        assert mounted.run("ls", "-l").stdout.endswith(b" file\n")
+        assert mounted.run("stat", "file", "absent").returncode == 1
+        assert emulator.statistics().requests == {}
+        emulator.unsubscribe(subscription)
+        wait_until(lambda: "feed of changes: lost" in mounted.log, "the feed is lost")
+        # The mount is not told of these changes.
+        emulator.write("file", b"new")
+        emulator.write("absent", b"")
+        wait_until(lambda: mounted.run("cat", "file").stdout == b"new", "the name is asked for")
+        wait_until(lambda: mounted.run("stat", "absent").returncode == 0, "the absence, too")
 
 
 @contextlib.contextmanager
