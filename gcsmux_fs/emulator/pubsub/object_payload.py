@@ -54,8 +54,11 @@ def object_payload(stored: StoredObject, crc: int | None) -> bytes:
         "etag": _etag(stored),
         "timeFinalized": created if stored.finalized else "",
     }
-    # The service leaves out fields without a value.
-    return (json.dumps({key: value for key, value in resource.items() if value}, indent=2)).encode()
+    # The service leaves out fields without a value. json.dumps with `indent` is ten times slower.
+    lines = ",\n".join(
+        f'  "{key}": {json.dumps(value)}' for key, value in resource.items() if value
+    )
+    return f"{{\n{lines}\n}}\n".encode()
 
 
 def rfc3339(time_ns: int, precision: str = "microseconds") -> str:
