@@ -33,5 +33,7 @@ Buckets are folders, and objects are files. The rules:
 - The options `--versioning` and `--soft-delete`, or CreateBucket, make a bucket keep generations
   that calls overwrite or delete. What other programs overwrite in the folder is lost.
 - There are no permissions. Listings with globs or filters end with UNIMPLEMENTED.
+- Pub/Sub is served at the same address. Buckets with a notification configuration publish each
+  change of an object, also changes of files by other programs: see docs/EMULATOR.md.
 - A fault happens only if a rule asks for it: see docs/FAULTS.md.
 """
