@@ -190,7 +190,7 @@ class DiskSource:
             if matches(key.name):
                 disk.drop(identity, size)
 
-    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+    def forget_generation(self, key: ObjectKey, size: Callable[[], int | None]) -> None:
         """Drop an object generation that no longer exists from the disk.
 
         It stays until it is evicted if neither the caller nor this mount knows its size, or if the

@@ -160,10 +160,15 @@ class TierCore:
         """Return key, identity and size of the object generations of the last requests."""
         return [(key, *known) for key, known in self._identities.items()]
 
-    def known_object(self, key: ObjectKey, size: int | None) -> tuple[bytes, int] | None:
-        """Return identity and size of an object generation; None if its size is unknown."""
+    def known_object(
+        self, key: ObjectKey, known_size: Callable[[], int | None]
+    ) -> tuple[bytes, int] | None:
+        """Return identity and size of an object generation; None if its size is unknown.
+
+        `known_size` returns the size, or None.
+        """
         known = self._identities.get(key)
-        if known is not None or size is None:
+        if known is not None or (size := known_size()) is None:
             return known
         return identity_of(key, size, self._service), size
 

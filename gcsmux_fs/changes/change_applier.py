@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.changes.change_event import ChangeKind
@@ -53,7 +54,8 @@ class ChangeApplier:
         names: the names and inodes of the mount.
         bucket: the name of the bucket.
         invalidate: drops everything that is known about an object, by its name.
-        release: drops the cached content of a generation, with its size if that is known.
+        release: drops the cached content of a generation; its second argument returns the size of
+            the generation, or None if it is unknown.
         note_names: called if the kernel may hold names that have changed.
         clock: returns the time on the mount's clock.
         wall: returns the seconds since 1970.
@@ -65,7 +67,7 @@ class ChangeApplier:
         bucket: str,
         *,
         invalidate: Callable[[str], object],
-        release: Callable[[ObjectKey, int | None], None],
+        release: Callable[[ObjectKey, Callable[[], int | None]], None],
         note_names: Callable[[], None],
         clock: Callable[[], float],
         wall: Callable[[], float],
@@ -108,9 +110,9 @@ class ChangeApplier:
             self._note_names()
 
     def _state_after(self, change: Change, verdict: Verdict, offset: float) -> ObjectChange:
-        info = _believed(change.info)
-        if change.info is None or change.info.generation != verdict.generation:
-            info = None
+        # A change that shows another generation than its own says nothing about that object.
+        is_own = verdict.exists and change.generation == verdict.generation
+        info = _believed(change.info) if is_own else None
         self._counters.changes_without_details += verdict.exists and info is None
         # The service sets the publish time, so a forged event time cannot be later.
         happened_at = min(change.event_time or math.inf, change.publish_time) + offset
@@ -119,7 +121,7 @@ class ChangeApplier:
             verdict.generation,
             verdict.metageneration,
             verdict.exists,
-            info if verdict.exists else None,
+            info,
             happened_at if verdict.is_certain else -math.inf,
         )
 
@@ -130,7 +132,7 @@ class ChangeApplier:
             generation = change.generation
         if generation:
             key = ObjectKey(self._bucket, change.name, generation)
-            self._release(key, self._names.known_size(change.name, generation))
+            self._release(key, partial(self._names.known_size, change.name, generation))
 
 
 def _believed(info: ObjectInfo | None) -> ObjectInfo | None:

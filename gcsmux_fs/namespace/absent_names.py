@@ -24,6 +24,9 @@ class AbsentNames:
         # Until when the kernel may hold names that the table has dropped.
         self._others_until = -math.inf
 
+    def __len__(self) -> int:
+        return len(self._until)
+
     def note(self, target: str, valid_until: float) -> None:
         """Record that the kernel may hold the file names of `target` as absent until a time."""
         self._until[target] = max(valid_until, self._until.pop(target, -math.inf))

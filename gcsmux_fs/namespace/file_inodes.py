@@ -160,6 +160,10 @@ class FileInodes:
             for leaf, index in self._rows.named(name)
         ]
 
+    def is_known(self, name: str) -> bool:
+        """Return whether the table has a file of the object `name`; needs the index of names."""
+        return self._numbers is not None and name in self._numbers
+
     def index_names(self) -> None:
         """Keep an index of names from now on, which takes 100 bytes for each file."""
         if self._numbers is None:

@@ -134,7 +134,7 @@ class CachedListing:
 
         If all entries are invalidated, they stay so.
         """
-        if self._distrusted:
+        if not self.trusts_all and self._distrusted:
             self._distrusted.difference_update(names)
             self.trusts_all = not self._distrusted
 

@@ -38,6 +38,7 @@ __all__ = [
     "patch_object",
     "patch_own_object",
     "show_folder",
+    "shows_folder",
 ]
 
 _BESIDE = b"%file~"
@@ -84,29 +85,28 @@ def patch_object(cached: CachedListing, spelling: Spelling, change: ObjectChange
         if reach is Reach.AHEAD:
             return True
         held = listing.held(target)
-        if held is not None or _entry_of(cached, spelling) is None:
+        if held is not None or not _shows_object(cached, spelling):
             return _patch_held(cached, spelling, change, held)
-    name = _entry_of(cached, spelling)
-    if name is None:
+    name, row = spelling.plain, listing.find(spelling.plain)
+    if isinstance(row, Directory):
+        name, row = spelling.beside, listing.find(spelling.beside)
+    if row is None:
         if not change.exists:
             if change.is_certain:
                 cached.trust(spelling.plain, spelling.beside)
             return True
         if change.info is None or not change.is_after(cached.begun_at):
             return _distrust_object(cached, spelling)
-        is_folder = isinstance(listing.find(spelling.plain), Directory)
-        listing.put_object(spelling.beside if is_folder else spelling.plain, change.info)
+        listing.add_object(name, change.info)
         cached.note_name(target)
+    elif isinstance(row, Row) and not change.outdates_row(row):
+        return True
+    elif not change.exists:
+        listing.remove(name)
+    elif change.info is None:
+        return _distrust_object(cached, spelling)
     else:
-        row = listing.find(name)
-        if isinstance(row, Row) and not change.outdates_row(row):
-            return True
-        if not change.exists:
-            listing.remove(name)
-        elif change.info is None:
-            return _distrust_object(cached, spelling)
-        else:
-            listing.put_object(name, change.info)
+        listing.put_object(name, change.info)
     cached.trust(spelling.plain, spelling.beside)
     return True
 
@@ -139,6 +139,11 @@ def patch_own_object(cached: CachedListing, change: ObjectChange) -> bool:
     return True
 
 
+def shows_folder(cached: CachedListing, spelling: Spelling) -> bool:
+    """Return whether a listing has the entry of a folder."""
+    return isinstance(cached.listing.find(spelling.plain), Directory)
+
+
 def show_folder(
     cached: CachedListing, spelling: Spelling, change: ObjectChange, *, is_own: bool
 ) -> bool:
@@ -150,17 +155,17 @@ def show_folder(
     if listing.reach(location) is not Reach.SHOWN:
         cached.pending[location] = change
         return True
-    placeholder = change.info if is_own else None
     child = listing.find(spelling.plain)
     if isinstance(child, Directory):
         if is_own and not _set_placeholder(cached, spelling, child, change):
             return _distrust_folder(cached, spelling)
         cached.trust_folder(spelling.plain, spelling.beside)
         return True
-    if not change.is_after(cached.begun_at):
+    if not change.is_after(cached.begun_at) or (is_own and change.info is None):
         return _distrust_folder(cached, spelling)
     if child is not None:
         listing.rename(spelling.plain, spelling.beside)
+    placeholder = change.info if is_own else None
     listing.put_directory(spelling.plain, Directory(location, placeholder))
     cached.note_name(location)
     cached.trust_folder(spelling.plain, spelling.beside)
@@ -227,12 +232,10 @@ def _distrust_folder(cached: CachedListing, spelling: Spelling) -> bool:
     return False
 
 
-def _entry_of(cached: CachedListing, spelling: Spelling) -> bytes | None:
-    """Return the name of the entry that shows the object; None if none does."""
-    for name in (spelling.plain, spelling.beside):
-        if isinstance(cached.listing.find(name), Row):
-            return name
-    return None
+def _shows_object(cached: CachedListing, spelling: Spelling) -> bool:
+    """Return whether a listing has an entry of an object."""
+    listing = cached.listing
+    return any(isinstance(listing.find(name), Row) for name in (spelling.plain, spelling.beside))
 
 
 def _patch_held(

@@ -37,6 +37,8 @@ from gcsmux_fs.namespace.names import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gcsmux_fs.model.values import ListingPage, ObjectInfo
     from gcsmux_fs.namespace.kept_names import KeptNames, NameKeeper
     from gcsmux_fs.namespace.name_validity import NameValidity
@@ -274,7 +276,7 @@ class NameCache:
 
     # -- changes
 
-    def apply_change(self, change: ObjectChange, now: float) -> list[str]:
+    def apply_change(self, change: ObjectChange, now: float) -> Sequence[str]:
         """Patch or drop all answers that are older than a change (see `NamePatches.apply`)."""
         if self._keeper is not None:
             if now != self._kept_at:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import enum
 import math
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.change_log import ChangeLog
@@ -28,11 +29,12 @@ from gcsmux_fs.namespace.listing_patch import (
     patch_object,
     patch_own_object,
     show_folder,
+    shows_folder,
 )
 from gcsmux_fs.namespace.names import part_locations
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, MutableMapping
+    from collections.abc import Callable, MutableMapping, Sequence
 
     from gcsmux_fs.namespace.invalidations import Invalidations
     from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
@@ -45,6 +47,8 @@ __all__ = ["NamePatches", "folders_above"]
 _DISK_SECONDS = 60.0
 # Components of up to this many characters are never cut into parts (see `names`).
 _SHORT_NAME = 60
+# Number of directories whose spelling is remembered, because most changes are in few directories.
+_CACHED_DIRECTORIES = 1024
 
 
 class _FolderState(enum.Enum):
@@ -55,17 +59,28 @@ class _FolderState(enum.Enum):
     UNKNOWN = enum.auto()
 
 
-def folders_above(name: str, root: str) -> list[str]:
+@lru_cache(_CACHED_DIRECTORIES)
+def _folders_of(directory: str, root: str) -> tuple[str, ...]:
+    folders: list[str] = []
+    end = len(directory)
+    while end > len(root):
+        folders.append(directory[:end])
+        end = directory.rfind("/", 0, end - 1) + 1
+    return tuple(folders)
+
+
+@lru_cache(_CACHED_DIRECTORIES)
+def _folder_spelling(location: str) -> tuple[str, Spelling | None]:
+    """Return the location above a folder, and how the folder is spelled there."""
+    return location[: location.rfind("/", 0, -1) + 1], Spelling.of(location[:-1])
+
+
+def folders_above(name: str, root: str) -> Sequence[str]:
     """Return the locations of the folders below `root` that exist because of the object `name`.
 
     The deepest folder comes first. An object whose name ends with a slash is in this folder.
     """
-    folders: list[str] = []
-    end = name.rfind("/") + 1
-    while end > len(root):
-        folders.append(name[:end])
-        end = name.rfind("/", 0, end - 1) + 1
-    return folders
+    return _folders_of(name[: name.rfind("/") + 1], root)
 
 
 class NamePatches:
@@ -98,7 +113,7 @@ class NamePatches:
         self._hierarchical = hierarchical
         self.log = ChangeLog()
 
-    def apply(self, change: ObjectChange, now: float) -> list[str]:
+    def apply(self, change: ObjectChange, now: float) -> Sequence[str]:
         """Patch or drop all cached answers that are older than `change`.
 
         Return the locations of the folders that may have vanished.
@@ -116,7 +131,7 @@ class NamePatches:
         if change.exists:
             for location in folders:
                 self._show(location, change, now)
-            return []
+            return ()
         vanished: list[str] = []
         for location in folders:
             if self._hide(location, change, now) is _FolderState.FILLED:
@@ -212,7 +227,7 @@ class NamePatches:
         return is_exact
 
     def _patch_resolution(self, target: str, change: ObjectChange) -> bool:
-        if target not in self._resolutions:
+        if not self._resolutions or target not in self._resolutions:
             return True
         resolution = self._resolutions[target]
         patched = _with_object(resolution, change)
@@ -224,7 +239,7 @@ class NamePatches:
         self, location: str, state: _FolderState, change: ObjectChange
     ) -> bool:
         target = location[:-1]
-        if target not in self._resolutions:
+        if not self._resolutions or target not in self._resolutions:
             return True
         resolution = self._resolutions[target]
         patched = _with_folder(resolution, location, state, change)
@@ -234,37 +249,35 @@ class NamePatches:
 
     def _show(self, location: str, change: ObjectChange, now: float) -> None:
         is_exact = self._patch_folder_resolution(location, _FolderState.FILLED, change)
-        listings = self._listings.at(above := _above(location))
-        if listings or len(location) - len(above) > _SHORT_NAME:
-            spelling = Spelling.of(location[:-1])
-            if spelling is None:
-                self._give_up_parts(location[:-1])
-                is_exact = False
-            else:
-                is_own = change.name == location
-                for cached in list(listings):
-                    weight = cached.weight
-                    is_exact &= show_folder(cached, spelling, change, is_own=is_own)
-                    self._listings.note_patched(cached, weight)
+        above, spelling = _folder_spelling(location)
+        if spelling is None:
+            self._give_up_parts(location[:-1])
+            is_exact = False
+        elif listings := self._listings.at(above):
+            is_own = change.name == location
+            for cached in list(listings):
+                if not is_own and cached.trusts_all and shows_folder(cached, spelling):
+                    continue
+                weight = cached.weight
+                is_exact &= show_folder(cached, spelling, change, is_own=is_own)
+                self._listings.note_patched(cached, weight)
         if not is_exact:
             self._drop(location[:-1], now)
 
     def _hide(self, location: str, change: ObjectChange, now: float) -> _FolderState:
         state = self._state(location, now)
         is_exact = self._patch_folder_resolution(location, state, change)
-        listings = self._listings.at(above := _above(location))
         if state is _FolderState.FILLED and change.name != location:
             return state
-        if listings or len(location) - len(above) > _SHORT_NAME:
-            spelling = Spelling.of(location[:-1])
-            if spelling is None:
-                self._give_up_parts(location[:-1])
-                is_exact = False
-            else:
-                for cached in list(listings):
-                    weight = cached.weight
-                    is_exact &= _patch_parent(cached, spelling, state, change)
-                    self._listings.note_patched(cached, weight)
+        above, spelling = _folder_spelling(location)
+        if spelling is None:
+            self._give_up_parts(location[:-1])
+            is_exact = False
+        else:
+            for cached in list(self._listings.at(above)):
+                weight = cached.weight
+                is_exact &= _patch_parent(cached, spelling, state, change)
+                self._listings.note_patched(cached, weight)
         if not is_exact:
             self._drop(location[:-1], now)
         return state
@@ -308,10 +321,6 @@ class NamePatches:
         """Have the service asked about a name."""
         self._invalidations.note(target, now)
         self._resolutions.pop(target, None)
-
-
-def _above(location: str) -> str:
-    return location[: location.rfind("/", 0, -1) + 1]
 
 
 def _patch_parent(

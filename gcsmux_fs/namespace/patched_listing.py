@@ -87,10 +87,13 @@ class PatchedListing(Listing):
         known = self.find(name)
         if isinstance(known, Row) and known.objects is self._patches:
             self._patches.replace(known.row_index, Row.of(info))
-            return
-        # The rows of removed entries are not used again, because a caller may still have one.
-        self._patches.append_info(info)
-        self._set(name, Row(self._patches, len(self._patches) - 1))
+        else:
+            self._set(name, self._new_row(info))
+
+    def add_object(self, name: bytes, info: ObjectInfo) -> None:
+        """Add the entry `name`, which the listing does not have, for an object."""
+        # Only a gap can have this name.
+        self._set_at(self._special.get(name), name, self._new_row(info))
 
     def put_directory(self, name: bytes, directory: Directory) -> None:
         """Let the entry `name` lead to a directory (see `put_object`)."""
@@ -107,8 +110,15 @@ class PatchedListing(Listing):
         if self.find(name) is not None:
             self._set(name, None)
 
+    def _new_row(self, info: ObjectInfo) -> Row:
+        # The rows of removed entries are not used again, because a caller may still have one.
+        self._patches.append_info(info)
+        return Row(self._patches, len(self._patches) - 1)
+
     def _set(self, name: bytes, child: Child | None) -> None:
-        position = self._position_of(name)
+        self._set_at(self._position_of(name), name, child)
+
+    def _set_at(self, position: int | None, name: bytes, child: Child | None) -> None:
         if position is None:
             position, listed = self._length, self._pages[-1]
             listed.entries.append(0)

@@ -60,6 +60,7 @@ class TreeChanges:
 
         Return whether the kernel may hold a name that has changed.
         """
+        self._inodes.files.index_names()
         now = self._clock()
         is_held = False
         for change in changes:
@@ -91,6 +92,8 @@ class TreeChanges:
     def _apply_to_files(self, change: ObjectChange) -> bool:
         """Change the states of the object's inodes; return whether one of them is outdated."""
         files = self._inodes.files
+        if not files.is_known(change.name):
+            return False
         is_outdated = False
         for number in files.named(change.name):
             info = files.get(number)
@@ -118,11 +121,11 @@ class TreeChanges:
     def _is_name_held(self, change: ObjectChange, vanished: Iterable[str], now: float) -> bool:
         files, absent = self._inodes.files, self._absent
         if any(
-            self._inodes.directory_at(location) is not None or files.named(location[:-1])
+            self._inodes.directory_at(location) is not None or files.is_known(location[:-1])
             for location in vanished
         ):
             return True
-        if not change.exists:
+        if not change.exists or not (absent or files):
             return False
         if absent.may_hold(change.name, now):
             return True
@@ -130,6 +133,6 @@ class TreeChanges:
             if absent.may_hold(location[:-1], now):
                 return True
             # An object beside a new folder gets another file name.
-            if self._inodes.directory_at(location) is None and files.named(location[:-1]):
+            if self._inodes.directory_at(location) is None and files.is_known(location[:-1]):
                 return True
         return False

@@ -111,7 +111,7 @@ class BlockFetcher:
             self._cancel(block)
         if index.is_gone:
             if self._lower_tier is not None:
-                self._lower_tier.forget_generation(index.key, index.size)
+                self._lower_tier.forget_generation(index.key, lambda: index.size)
             for block in index.blocks():
                 if block.content is not None:
                     self.cache.remove(block)

@@ -69,8 +69,8 @@ class LowerTier(Protocol):
     def forget(self, matches: Callable[[str], bool]) -> None:
         """Drop the objects whose names match."""
 
-    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
-        """Drop a generation that no longer exists; `size` is its size, if the caller knows it."""
+    def forget_generation(self, key: ObjectKey, size: Callable[[], int | None]) -> None:
+        """Drop a generation that no longer exists; `size` returns its size, or None if unknown."""
 
     def read_now(
         self, key: ObjectKey, offset: int, length: int, final: FinalContent | None

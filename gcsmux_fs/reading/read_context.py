@@ -125,10 +125,10 @@ class ReadContext:
             self.resources.lower_tier.forget(matches)
         return forget_blocks(self.resources.fetcher, matches)
 
-    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+    def forget_generation(self, key: ObjectKey, size: Callable[[], int | None]) -> None:
         """Drop the cached bytes of a generation that no longer exists, unless it is open.
 
-        `size` is its size in bytes, if known.
+        `size` returns its size in bytes; None if it is unknown.
         """
         is_dropped = forget_generation(self.resources.fetcher, key)
         if is_dropped and self.resources.lower_tier is not None:

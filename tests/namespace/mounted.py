@@ -14,6 +14,8 @@ from gcsmux_fs.namespace.tree import ROOT_INODE, Entry, NoSuchEntry, Tree
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from gcsmux_fs.namespace.name_validity import NewsPromise
+
     from .fake_store import FakeStore
 
 
@@ -30,6 +32,8 @@ async def mounted(
     deadline_seconds: float = 120.0,
     on_invalidated: Callable[[int], None] = lambda _: None,
     assume_directories: bool = False,
+    news: NewsPromise | None = None,
+    hierarchical: bool = False,
 ) -> AsyncIterator[Tree]:
     """Yield a tree whose nursery is cancelled when the `async with` block ends."""
     async with trio.open_nursery() as nursery:
@@ -45,6 +49,8 @@ async def mounted(
             deadline_seconds=deadline_seconds,
             on_invalidated=on_invalidated,
             assume_directories=assume_directories,
+            news=news,
+            hierarchical=hierarchical,
         )
         yield tree
         await trio.testing.wait_all_tasks_blocked()

@@ -42,7 +42,7 @@ class Shelf:
     def forget(self, matches: Callable[[str], bool]) -> None:
         pass
 
-    def forget_generation(self, key: ObjectKey, size: int | None) -> None:
+    def forget_generation(self, key: ObjectKey, size: Callable[[], int | None]) -> None:
         pass
 
     def read_now(
