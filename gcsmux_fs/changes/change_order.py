@@ -83,7 +83,8 @@ class ChangeOrder:
         is_creation = change.kind is ChangeKind.FINALIZE
         if known is not None and new[:3] <= known[:3]:
             # Without its metageneration, nobody knows whether a metadata update is newer.
-            if new[:2] != known[:2] or new.metageneration or change.overwritten_by or is_creation:
+            is_update = change.kind is ChangeKind.METADATA_UPDATE
+            if not is_update or new.metageneration or new[:2] != known[:2]:
                 return self._judge_old(change, known, new)
             new = new._replace(metageneration=known.metageneration)
         is_certain = self._is_certain(change, known, new)

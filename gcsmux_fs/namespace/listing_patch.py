@@ -6,8 +6,8 @@
 3. A change of a name that is on a later page waits in `CachedListing.pending` until the page has
    come.
 
-Each function returns True if the listing shows the name exactly now, or will when the next page
-comes, and False if it distrusts the name.
+`patch_object` and `patch_own_object` return True if the listing shows the object exactly now, or
+will when the next page comes, and False if they distrust it.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def shows_folder(cached: CachedListing, spelling: Spelling) -> bool:
 
 def show_folder(
     cached: CachedListing, spelling: Spelling, change: ObjectChange, *, is_own: bool
-) -> bool:
+) -> None:
     """Show a folder, because an object in it exists.
 
     If `is_own`, the object is the placeholder object of the folder.
@@ -154,47 +154,46 @@ def show_folder(
     listing, location = cached.listing, spelling.target + "/"
     if listing.reach(location) is not Reach.SHOWN:
         cached.pending[location] = change
-        return True
+        return
     child = listing.find(spelling.plain)
     if isinstance(child, Directory):
         if is_own and not _set_placeholder(cached, spelling, child, change):
-            return _distrust_folder(cached, spelling)
-        cached.trust_folder(spelling.plain, spelling.beside)
-        return True
+            _distrust_folder(cached, spelling)
+        else:
+            cached.trust_folder(spelling.plain, spelling.beside)
+        return
     if not change.is_after(cached.begun_at) or (is_own and change.info is None):
-        return _distrust_folder(cached, spelling)
+        _distrust_folder(cached, spelling)
+        return
     if child is not None:
         listing.rename(spelling.plain, spelling.beside)
     placeholder = change.info if is_own else None
     listing.put_directory(spelling.plain, Directory(location, placeholder))
     cached.note_name(location)
     cached.trust_folder(spelling.plain, spelling.beside)
-    return True
 
 
-def hide_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> bool:
+def hide_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> None:
     """Hide a folder, because its last object was removed."""
     listing, location = cached.listing, spelling.target + "/"
     if listing.reach(location) is not Reach.SHOWN:
         cached.pending[location] = change
-        return True
+        return
     if isinstance(listing.find(spelling.plain), Directory):
         if listing.find(spelling.beside) is not None and spelling.beside != spelling.plain:
             listing.rename(spelling.beside, spelling.plain)
         else:
             listing.remove(spelling.plain)
     cached.trust_folder(spelling.plain, spelling.beside)
-    return True
 
 
-def doubt_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> bool:
+def doubt_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> None:
     """Distrust a folder, because the object that was removed may have been its last."""
     location = spelling.target + "/"
     if cached.listing.reach(location) is not Reach.SHOWN:
         cached.pending[location] = change
-        return True
-    is_folder = isinstance(cached.listing.find(spelling.plain), Directory)
-    return not is_folder or _distrust_folder(cached, spelling)
+    elif shows_folder(cached, spelling):
+        _distrust_folder(cached, spelling)
 
 
 def drop_placeholder(cached: CachedListing, spelling: Spelling, change: ObjectChange) -> None:
@@ -225,11 +224,10 @@ def _distrust_object(cached: CachedListing, spelling: Spelling) -> bool:
     return False
 
 
-def _distrust_folder(cached: CachedListing, spelling: Spelling) -> bool:
-    """Distrust what is known about a folder, and about the object beside it; return False."""
+def _distrust_folder(cached: CachedListing, spelling: Spelling) -> None:
+    """Distrust what is known about a folder, and about the object beside it."""
     cached.distrust_folder(spelling.plain)
     cached.distrust_folder(spelling.beside)
-    return False
 
 
 def _shows_object(cached: CachedListing, spelling: Spelling) -> bool:

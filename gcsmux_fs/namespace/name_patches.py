@@ -89,7 +89,7 @@ class NamePatches:
     Args:
         listings: the cached listings.
         resolutions: the cached resolutions, by name.
-        invalidations: gets the names whose answers cannot be patched.
+        invalidations: the names that were invalidated.
         is_valid: returns whether a listing is still valid at a time.
         root: the location of the root directory.
         hierarchical: whether folders exist without objects.
@@ -120,11 +120,14 @@ class NamePatches:
         """
         self.log.note(change, now)
         name = change.name
-        is_exact = self._patch_own(change) if name.endswith("/") else self._patch_object(change)
-        is_exact &= self._patch_resolution(name, change)
-        if not is_exact:
-            self._drop(name, now)
-        elif not self._invalidations.is_empty:
+        if name.endswith("/"):
+            is_exact = self._patch_own(change)
+        else:
+            is_exact = self._patch_object(change, now)
+        if name in self._resolutions:
+            resolution = self._resolutions[name]
+            is_exact &= self._replace(name, resolution, _with_object(resolution, change))
+        if is_exact and not self._invalidations.is_empty:
             # All answers about the object are right, and those in flight will be patched.
             self._invalidations.forget(name)
         folders = folders_above(name, self._root)
@@ -201,7 +204,7 @@ class NamePatches:
 
     # -- internals
 
-    def _patch_object(self, change: ObjectChange) -> bool:
+    def _patch_object(self, change: ObjectChange, now: float) -> bool:
         name = change.name
         cut = name.rfind("/") + 1
         listings = self._listings.at(name[:cut])
@@ -209,7 +212,7 @@ class NamePatches:
             return True
         spelling = Spelling.of(name)
         if spelling is None:
-            self._give_up_parts(name)
+            self._give_up_parts(name, now)
             return False
         is_exact = True
         for cached in list(listings):
@@ -226,60 +229,47 @@ class NamePatches:
             self._listings.note_patched(cached, weight)
         return is_exact
 
-    def _patch_resolution(self, target: str, change: ObjectChange) -> bool:
-        if not self._resolutions or target not in self._resolutions:
-            return True
-        resolution = self._resolutions[target]
-        patched = _with_object(resolution, change)
-        if patched is not None and patched is not resolution:
+    def _replace(self, target: str, resolution: Resolution, patched: Resolution | None) -> bool:
+        """Cache a patched resolution; if it is unknown, drop the old one and return False."""
+        if patched is None:
+            del self._resolutions[target]
+        elif patched is not resolution:
             self._resolutions[target] = patched
         return patched is not None
 
-    def _patch_folder_resolution(
-        self, location: str, state: _FolderState, change: ObjectChange
-    ) -> bool:
+    def _patch_folder(self, location: str, state: _FolderState, change: ObjectChange) -> None:
         target = location[:-1]
-        if not self._resolutions or target not in self._resolutions:
-            return True
-        resolution = self._resolutions[target]
-        patched = _with_folder(resolution, location, state, change)
-        if patched is not None and patched is not resolution:
-            self._resolutions[target] = patched
-        return patched is not None
+        if target in self._resolutions:
+            resolution = self._resolutions[target]
+            self._replace(target, resolution, _with_folder(resolution, location, state, change))
 
     def _show(self, location: str, change: ObjectChange, now: float) -> None:
-        is_exact = self._patch_folder_resolution(location, _FolderState.FILLED, change)
+        self._patch_folder(location, _FolderState.FILLED, change)
         above, spelling = _folder_spelling(location)
         if spelling is None:
-            self._give_up_parts(location[:-1])
-            is_exact = False
+            self._give_up_parts(location[:-1], now)
         elif listings := self._listings.at(above):
             is_own = change.name == location
             for cached in list(listings):
                 if not is_own and cached.trusts_all and shows_folder(cached, spelling):
                     continue
                 weight = cached.weight
-                is_exact &= show_folder(cached, spelling, change, is_own=is_own)
+                show_folder(cached, spelling, change, is_own=is_own)
                 self._listings.note_patched(cached, weight)
-        if not is_exact:
-            self._drop(location[:-1], now)
 
     def _hide(self, location: str, change: ObjectChange, now: float) -> _FolderState:
         state = self._state(location, now)
-        is_exact = self._patch_folder_resolution(location, state, change)
+        self._patch_folder(location, state, change)
         if state is _FolderState.FILLED and change.name != location:
             return state
         above, spelling = _folder_spelling(location)
         if spelling is None:
-            self._give_up_parts(location[:-1])
-            is_exact = False
+            self._give_up_parts(location[:-1], now)
         else:
             for cached in list(self._listings.at(above)):
                 weight = cached.weight
-                is_exact &= _patch_parent(cached, spelling, state, change)
+                _patch_parent(cached, spelling, state, change)
                 self._listings.note_patched(cached, weight)
-        if not is_exact:
-            self._drop(location[:-1], now)
         return state
 
     def _replay_change(
@@ -288,19 +278,16 @@ class NamePatches:
         """Apply a change to one listing; `key` is the object or the folder that it concerns."""
         weight = cached.weight
         if key == cached.listing.location:
-            is_exact = patch_own_object(cached, change)
+            patch_own_object(cached, change)
         elif (spelling := Spelling.of(key.removesuffix("/"))) is None:
             cached.distrust_all()
-            is_exact = False
         elif not key.endswith("/"):
-            is_exact = patch_object(cached, spelling, change)
+            patch_object(cached, spelling, change)
         elif change.exists:
-            is_exact = show_folder(cached, spelling, change, is_own=key == change.name)
+            show_folder(cached, spelling, change, is_own=key == change.name)
         else:
-            is_exact = _patch_parent(cached, spelling, self._state(key, now), change)
+            _patch_parent(cached, spelling, self._state(key, now), change)
         self._listings.note_patched(cached, weight)
-        if not is_exact:
-            self._drop(key.removesuffix("/"), now)
 
     def _state(self, location: str, now: float) -> _FolderState:
         cached = self._listings.peek(location)
@@ -311,27 +298,28 @@ class NamePatches:
         is_empty = cached.listing.complete and cached.trusts_all and not self._hierarchical
         return _FolderState.EMPTY if is_empty else _FolderState.UNKNOWN
 
-    def _give_up_parts(self, target: str) -> None:
+    def _give_up_parts(self, target: str, now: float) -> None:
         """Discard the listings of all directories that have a part of a long name."""
-        for location in (target[: target.rfind("/") + 1], *part_locations(target)):
+        parts = part_locations(target)
+        for location in (target[: target.rfind("/") + 1], *parts):
             for cached in list(self._listings.at(location)):
                 self._listings.give_up(cached)
-
-    def _drop(self, target: str, now: float) -> None:
-        """Have the service asked about a name."""
-        self._invalidations.note(target, now)
-        self._resolutions.pop(target, None)
+        for location in parts:
+            # The answer of a listing in flight shows whether there is such a directory.
+            self._invalidations.note(location, now)
 
 
 def _patch_parent(
     cached: CachedListing, spelling: Spelling, state: _FolderState, change: ObjectChange
-) -> bool:
+) -> None:
     """Apply the removal of an object to the listing of the directory that has its folder."""
     if state is _FolderState.EMPTY:
-        return hide_folder(cached, spelling, change)
+        hide_folder(cached, spelling, change)
+        return
     if change.name == spelling.target + "/":
         drop_placeholder(cached, spelling, change)
-    return state is _FolderState.FILLED or doubt_folder(cached, spelling, change)
+    if state is _FolderState.UNKNOWN:
+        doubt_folder(cached, spelling, change)
 
 
 def _with_object(resolution: Resolution, change: ObjectChange) -> Resolution | None:
