@@ -2,12 +2,11 @@
 
 An event has no other effect than this: it changes which generation a name leads to, and what its
 attributes are. Each read asks for exactly one generation, so no forged event leads to other
-bytes. An event makes no symbolic link: the service is asked about an object that is one.
+bytes.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,16 +15,13 @@ from gcsmux_fs.changes.change_event import ChangeKind
 from gcsmux_fs.changes.change_order import ChangeOrder
 from gcsmux_fs.metrics.registry import counter
 from gcsmux_fs.model.values import ObjectKey
-from gcsmux_fs.namespace.foreign_metadata import read_foreign_metadata
 from gcsmux_fs.namespace.object_change import ObjectChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from gcsmux_fs.changes.change_event import Change
-    from gcsmux_fs.changes.change_order import Verdict
     from gcsmux_fs.metrics.registry import Registry
-    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.tree_changes import TreeChanges
 
 __all__ = ["ChangeApplier"]
@@ -42,8 +38,8 @@ class _ApplyCounters:
     changes_elsewhere: int = counter(
         "changes", "Changes of objects outside of the directory that is mounted."
     )
-    changes_without_details: int = counter(
-        "changes", "Changes after which the service has to be asked about the object."
+    changes_contradicting: int = counter(
+        "changes", "Changes that contradict earlier ones, so that the service has to be asked."
     )
 
 
@@ -100,30 +96,26 @@ class ChangeApplier:
             if verdict is None:
                 self._counters.changes_old += 1
             elif verdict.is_contradiction:
-                self._counters.changes_without_details += 1
+                self._counters.changes_contradicting += 1
                 self._invalidate(change.name)
                 is_held = True
             else:
-                newest.append(self._state_after(change, verdict, offset))
+                generation, metageneration, exists, happened_at, _ = verdict
+                # A change describes the object only if it shows its own generation.
+                source = change if exists and generation == change.generation else None
+                newest.append(
+                    ObjectChange(
+                        change.name,
+                        generation,
+                        metageneration,
+                        exists,
+                        source,
+                        happened_at + offset,
+                    )
+                )
         self._counters.changes_applied += len(newest)
         if self._names.apply(newest) or is_held:
             self._note_names()
-
-    def _state_after(self, change: Change, verdict: Verdict, offset: float) -> ObjectChange:
-        # A change that shows another generation than its own says nothing about that object.
-        is_own = verdict.exists and change.generation == verdict.generation
-        info = _believed(change.info) if is_own else None
-        self._counters.changes_without_details += verdict.exists and info is None
-        # The service sets the publish time, so a forged event time cannot be later.
-        happened_at = min(change.event_time or math.inf, change.publish_time) + offset
-        return ObjectChange(
-            change.name,
-            verdict.generation,
-            verdict.metageneration,
-            verdict.exists,
-            info,
-            happened_at if verdict.is_certain else -math.inf,
-        )
 
     def _release_dead(self, change: Change) -> None:
         """Release the cached content of the generation that a change has removed."""
@@ -133,12 +125,3 @@ class ChangeApplier:
         if generation:
             key = ObjectKey(self._bucket, change.name, generation)
             self._release(key, partial(self._names.known_size, change.name, generation))
-
-
-def _believed(info: ObjectInfo | None) -> ObjectInfo | None:
-    """Return the description of an object in an event; None if the service has to be asked."""
-    if info is None or not info.finalized:
-        return None
-    if info.metadata and read_foreign_metadata(info.metadata, info.size).link is not None:
-        return None
-    return info

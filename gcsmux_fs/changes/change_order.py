@@ -42,14 +42,15 @@ class Verdict(NamedTuple):
         generation: the newest generation, or the generation that was removed.
         metageneration: its metageneration, at least; 0 if it is unknown.
         exists: whether the object exists.
-        is_certain: whether no later change may have been forgotten.
+        happened_at: when the change happened, in seconds since 1970; minus infinity if a later
+            change may have been forgotten.
         is_contradiction: whether the changes of the object contradict each other.
     """
 
     generation: int
     metageneration: int
     exists: bool
-    is_certain: bool = True
+    happened_at: float
     is_contradiction: bool = False
 
 
@@ -60,7 +61,7 @@ class _Known(NamedTuple):
     is_removed: bool
     metageneration: int
     happened_at: float
-    is_certain: bool = False
+    is_certain: bool
 
 
 class ChangeOrder:
@@ -77,40 +78,55 @@ class ChangeOrder:
         return len(self._known)
 
     def take(self, change: Change) -> Verdict | None:
-        """Return what a change tells; None if it is older than what is known, or the same."""
+        """Return what a change shows; None if it is older than what is known, or the same."""
         known = self._known.get(change.name)
-        new = _state_of(change)
-        is_creation = change.kind is ChangeKind.FINALIZE
-        if known is not None and new[:3] <= known[:3]:
-            # Without its metageneration, nobody knows whether a metadata update is newer.
-            is_update = change.kind is ChangeKind.METADATA_UPDATE
-            if not is_update or new.metageneration or new[:2] != known[:2]:
-                return self._judge_old(change, known, new)
-            new = new._replace(metageneration=known.metageneration)
-        is_certain = self._is_certain(change, known, new)
-        self._remember(change.name, new._replace(is_certain=is_certain))
-        # An object that has replaced another one has at least the first metageneration.
-        metageneration = new.metageneration if change.metageneration or is_creation else 0
+        kind = change.kind
+        # The service sets the publish time, so a forged event time cannot be later.
+        happened_at = min(change.event_time or math.inf, change.publish_time)
+        generation, is_removed, metageneration = change.generation, False, change.metageneration
         if change.overwritten_by:
-            metageneration = 1
-        return Verdict(new.generation, metageneration, not new.is_removed, is_certain)
+            generation, metageneration = change.overwritten_by, 0
+        elif kind is ChangeKind.DELETE or kind is ChangeKind.ARCHIVE:
+            is_removed, metageneration = True, 0
+        elif kind is ChangeKind.FINALIZE:
+            metageneration = max(metageneration, 1)
+        if known is not None and (generation, is_removed, metageneration) <= known[:3]:
+            # Without its metageneration, nobody knows whether a metadata update is newer.
+            is_unknown = kind is ChangeKind.METADATA_UPDATE and not metageneration
+            if not is_unknown or (generation, is_removed) != known[:2]:
+                return self._judge_old(change, known, happened_at)
+            self._remember(change.name, known)
+        else:
+            is_certain = self._is_certain(kind, generation, known, happened_at)
+            new = _Known(generation, is_removed, metageneration, happened_at, is_certain)
+            self._remember(change.name, new)
+            known = new
+        return Verdict(
+            generation,
+            # An object that has replaced another one has at least the first metageneration.
+            1 if change.overwritten_by else metageneration,
+            not is_removed,
+            happened_at if known.is_certain else -math.inf,
+        )
 
-    def _is_certain(self, change: Change, known: _Known | None, new: _Known) -> bool:
-        if change.kind is ChangeKind.METADATA_UPDATE:
-            return known is not None and known.is_certain and known.generation == new.generation
+    def _is_certain(
+        self, kind: ChangeKind, generation: int, known: _Known | None, happened_at: float
+    ) -> bool:
+        if kind is ChangeKind.METADATA_UPDATE:
+            return known is not None and known.is_certain and known.generation == generation
         if known is not None and known.is_certain:
             return True
-        return new.happened_at > self._forgotten_until
+        return happened_at > self._forgotten_until
 
-    def _judge_old(self, change: Change, known: _Known, new: _Known) -> Verdict | None:
+    def _judge_old(self, change: Change, known: _Known, happened_at: float) -> Verdict | None:
         if (
             change.kind is not ChangeKind.FINALIZE
-            or new.generation >= known.generation
-            or new.happened_at <= known.happened_at + _CONTRADICTION_SECONDS
+            or change.generation >= known.generation
+            or happened_at <= known.happened_at + _CONTRADICTION_SECONDS
         ):
             return None
-        self._remember(change.name, new)
-        return Verdict(new.generation, 0, True, is_certain=False, is_contradiction=True)
+        self._remember(change.name, _Known(change.generation, False, 1, happened_at, False))
+        return Verdict(change.generation, 0, True, -math.inf, is_contradiction=True)
 
     def _remember(self, name: str, new: _Known) -> None:
         self._known.pop(name, None)
@@ -118,16 +134,3 @@ class ChangeOrder:
         if len(self._known) > self._limit:
             forgotten = self._known.pop(next(iter(self._known)))
             self._forgotten_until = max(self._forgotten_until, forgotten.happened_at)
-
-
-def _state_of(change: Change) -> _Known:
-    # The service sets the publish time, so a forged event time cannot be later.
-    happened_at = min(change.event_time or math.inf, change.publish_time)
-    if change.overwritten_by:
-        return _Known(change.overwritten_by, False, 0, happened_at)
-    if change.kind is ChangeKind.DELETE or change.kind is ChangeKind.ARCHIVE:
-        return _Known(change.generation, True, 0, happened_at)
-    metageneration = change.metageneration
-    if change.kind is ChangeKind.FINALIZE:
-        metageneration = max(metageneration, 1)
-    return _Known(change.generation, False, metageneration, happened_at)

@@ -202,6 +202,10 @@ class ListingCache:
     def __len__(self) -> int:
         return len(self._latest)
 
+    def __contains__(self, location: object) -> bool:
+        """Return whether `at` returns a listing of a directory."""
+        return location in self._latest or location in self._replaced
+
     def latest(self, location: str) -> CachedListing | None:
         """Return the latest listing of a directory, or None if it is not cached."""
         cached = self._latest.get(location)

@@ -17,7 +17,7 @@ import enum
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gcsmux_fs.namespace.change_log import ChangeLog
 from gcsmux_fs.namespace.child import Directory
@@ -59,20 +59,37 @@ class _FolderState(enum.Enum):
     UNKNOWN = enum.auto()
 
 
+class _Level(NamedTuple):
+    """A folder above an object.
+
+    Attributes:
+        location: the location of the folder.
+        target: its name without the slash.
+        above: the location of the directory that has the folder.
+        spelling: the file names of the folder; None if a `%part~` directory has them.
+    """
+
+    location: str
+    target: str
+    above: str
+    spelling: Spelling | None
+
+
 @lru_cache(_CACHED_DIRECTORIES)
-def _folders_of(directory: str, root: str) -> tuple[str, ...]:
-    folders: list[str] = []
+def _levels_above(directory: str, root: str) -> tuple[_Level, ...]:
+    levels: list[_Level] = []
     end = len(directory)
     while end > len(root):
-        folders.append(directory[:end])
-        end = directory.rfind("/", 0, end - 1) + 1
-    return tuple(folders)
+        start = directory.rfind("/", 0, end - 1) + 1
+        target = directory[: end - 1]
+        levels.append(_Level(directory[:end], target, directory[:start], Spelling.of(target)))
+        end = start
+    return tuple(levels)
 
 
 @lru_cache(_CACHED_DIRECTORIES)
-def _folder_spelling(location: str) -> tuple[str, Spelling | None]:
-    """Return the location above a folder, and how the folder is spelled there."""
-    return location[: location.rfind("/", 0, -1) + 1], Spelling.of(location[:-1])
+def _folders_above(directory: str, root: str) -> tuple[str, ...]:
+    return tuple(level.location for level in _levels_above(directory, root))
 
 
 def folders_above(name: str, root: str) -> Sequence[str]:
@@ -80,7 +97,7 @@ def folders_above(name: str, root: str) -> Sequence[str]:
 
     The deepest folder comes first. An object whose name ends with a slash is in this folder.
     """
-    return _folders_of(name[: name.rfind("/") + 1], root)
+    return _folders_above(name[: name.rfind("/") + 1], root)
 
 
 class NamePatches:
@@ -130,16 +147,22 @@ class NamePatches:
         if is_exact and not self._invalidations.is_empty:
             # All answers about the object are right, and those in flight will be patched.
             self._invalidations.forget(name)
-        folders = folders_above(name, self._root)
-        if change.exists:
-            for location in folders:
-                self._show(location, change, now)
-            return ()
+        resolutions, listings = self._resolutions, self._listings
         vanished: list[str] = []
-        for location in folders:
-            if self._hide(location, change, now) is _FolderState.FILLED:
+        for level in _levels_above(name[: name.rfind("/") + 1], self._root):
+            is_cached = (
+                level.target in resolutions or level.above in listings or level.spelling is None
+            )
+            if change.exists:
+                if is_cached:
+                    self._show(level, change, now)
+                continue
+            state = self._state(level.location, now)
+            if is_cached:
+                self._hide(level, state, change, now)
+            if state is _FolderState.FILLED:
                 break
-            vanished.append(location)
+            vanished.append(level.location)
         return vanished
 
     # -- answers that arrive
@@ -237,40 +260,36 @@ class NamePatches:
             self._resolutions[target] = patched
         return patched is not None
 
-    def _patch_folder(self, location: str, state: _FolderState, change: ObjectChange) -> None:
-        target = location[:-1]
-        if target in self._resolutions:
-            resolution = self._resolutions[target]
-            self._replace(target, resolution, _with_folder(resolution, location, state, change))
+    def _patch_folder(self, level: _Level, state: _FolderState, change: ObjectChange) -> None:
+        if level.target in self._resolutions:
+            resolution = self._resolutions[level.target]
+            patched = _with_folder(resolution, level.location, state, change)
+            self._replace(level.target, resolution, patched)
 
-    def _show(self, location: str, change: ObjectChange, now: float) -> None:
-        self._patch_folder(location, _FolderState.FILLED, change)
-        above, spelling = _folder_spelling(location)
+    def _show(self, level: _Level, change: ObjectChange, now: float) -> None:
+        self._patch_folder(level, _FolderState.FILLED, change)
+        spelling = level.spelling
         if spelling is None:
-            self._give_up_parts(location[:-1], now)
-        elif listings := self._listings.at(above):
-            is_own = change.name == location
-            for cached in list(listings):
-                if not is_own and cached.trusts_all and shows_folder(cached, spelling):
-                    continue
+            self._give_up_parts(level.target, now)
+            return
+        is_own = change.name == level.location
+        for cached in list(self._listings.at(level.above)):
+            if is_own or not cached.trusts_all or not shows_folder(cached, spelling):
                 weight = cached.weight
                 show_folder(cached, spelling, change, is_own=is_own)
                 self._listings.note_patched(cached, weight)
 
-    def _hide(self, location: str, change: ObjectChange, now: float) -> _FolderState:
-        state = self._state(location, now)
-        self._patch_folder(location, state, change)
-        if state is _FolderState.FILLED and change.name != location:
-            return state
-        above, spelling = _folder_spelling(location)
-        if spelling is None:
-            self._give_up_parts(location[:-1], now)
-        else:
-            for cached in list(self._listings.at(above)):
-                weight = cached.weight
-                _patch_parent(cached, spelling, state, change)
-                self._listings.note_patched(cached, weight)
-        return state
+    def _hide(self, level: _Level, state: _FolderState, change: ObjectChange, now: float) -> None:
+        self._patch_folder(level, state, change)
+        if state is _FolderState.FILLED and change.name != level.location:
+            return
+        if level.spelling is None:
+            self._give_up_parts(level.target, now)
+            return
+        for cached in list(self._listings.at(level.above)):
+            weight = cached.weight
+            _patch_parent(cached, level.spelling, state, change)
+            self._listings.note_patched(cached, weight)
 
     def _replay_change(
         self, cached: CachedListing, key: str, change: ObjectChange, now: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 
@@ -100,15 +101,15 @@ def test_an_update_of_unknown_metageneration_always_counts() -> None:
     order = ChangeOrder()
     order.take(change(CREATED, 1))
     for _ in range(2):
-        assert order.take(change(UPDATED, 1)) == Verdict(1, 0, exists=True)
+        assert order.take(change(UPDATED, 1)) == Verdict(1, 0, True, 1000.0)
     order.take(change(DELETED, 1))
     assert order.take(change(UPDATED, 1)) is None
 
 
 def test_the_creation_counts_after_the_removal_of_what_it_has_replaced() -> None:
     order = ChangeOrder()
-    assert order.take(change(DELETED, 1, overwritten_by=2)) == Verdict(2, 1, exists=True)
-    assert order.take(change(CREATED, 2, overwrote=1)) == Verdict(2, 1, exists=True)
+    assert order.take(change(DELETED, 1, overwritten_by=2)) == Verdict(2, 1, True, 1000.0)
+    assert order.take(change(CREATED, 2, overwrote=1)) == Verdict(2, 1, True, 1000.0)
 
 
 def test_an_update_is_uncertain_until_the_creation_is_known() -> None:
@@ -116,9 +117,9 @@ def test_an_update_is_uncertain_until_the_creation_is_known() -> None:
     for number, is_certain in ((2, False), (3, False)):
         verdict = order.take(change(UPDATED, 1, number))
         assert verdict is not None
-        assert verdict.is_certain is is_certain
+        assert math.isfinite(verdict.happened_at) is is_certain
     order.take(change(CREATED, 5))
-    assert order.take(change(UPDATED, 5, 2)) == Verdict(5, 2, exists=True)
+    assert order.take(change(UPDATED, 5, 2)) == Verdict(5, 2, True, 1000.0)
 
 
 def test_a_late_event_of_a_forgotten_object_is_uncertain() -> None:
@@ -129,10 +130,10 @@ def test_a_late_event_of_a_forgotten_object_is_uncertain() -> None:
     assert len(order) == 2
     late = order.take(change(CREATED, 4, at=999))
     assert late is not None
-    assert not late.is_certain
+    assert late.happened_at == -math.inf
     young = order.take(change(CREATED, 1, name="e", at=1100))
     assert young is not None
-    assert young.is_certain
+    assert young.happened_at == 1100
 
 
 def test_a_much_later_creation_of_a_smaller_generation_is_a_contradiction() -> None:
@@ -143,7 +144,7 @@ def test_a_much_later_creation_of_a_smaller_generation_is_a_contradiction() -> N
     assert verdict is not None
     assert verdict.is_contradiction
     # From now on, the smaller generations count.
-    assert order.take(change(DELETED, 8, at=1101)) == Verdict(8, 0, exists=False)
+    assert order.take(change(DELETED, 8, at=1101)) == Verdict(8, 0, False, 1101.0)
 
 
 def test_an_event_is_not_younger_than_its_message() -> None:
@@ -153,4 +154,4 @@ def test_an_event_is_not_younger_than_its_message() -> None:
     forged = Change(CREATED, "a", 4, 1, event_time=9999.0, publish_time=999.0)
     verdict = order.take(forged)
     assert verdict is not None
-    assert not verdict.is_certain
+    assert verdict.happened_at == -math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import ObjectInfo
 
 
+@dataclass
+class Described:
+    """A notification that describes an object."""
+
+    info: ObjectInfo | None
+
+
 def told(tree: Tree, *changes: ObjectChange) -> bool:
     """Apply changes, and return whether the kernel may hold a name that has changed."""
     return tree.changes.apply(changes)
@@ -34,7 +41,7 @@ def exists(info: ObjectInfo, *, has_info: bool = True, late_seconds: float = 0.0
         info.generation,
         info.metageneration,
         True,
-        info if has_info else None,
+        Described(info) if has_info else None,
         trio.current_time() - late_seconds,
     )
 

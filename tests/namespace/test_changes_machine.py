@@ -96,7 +96,7 @@ class Mount:
         self.applier = ChangeApplier(
             tree.changes,
             "bucket",
-            invalidate=lambda name: tree.invalidate(name, notify=False),
+            invalidate=tree.invalidate,
             release=lambda key, size: None,
             note_names=self._note_names,
             clock=trio.current_time,
