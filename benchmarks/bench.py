@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks import objects, plans, report, targets, user_objects
 from benchmarks.cache_targets import cache_verdicts
+from benchmarks.change_targets import change_verdicts
 from benchmarks.contenders import CONTENDERS, OTHER, mount_of
 from benchmarks.program_targets import program_verdicts
 from benchmarks.programs_table import programs_tables
@@ -154,7 +155,8 @@ def main() -> None:
         print(f"{tables}\n")
     verdicts = [] if arguments.table else targets.verdicts(results)
     if not arguments.quick:
-        verdicts += cache_verdicts(results) + program_verdicts(results)
+        verdicts += cache_verdicts(results) + change_verdicts(results)
+        verdicts += program_verdicts(results)
     if not complete:
         verdicts = [each for each in verdicts if each.met is not None]
     if verdicts:

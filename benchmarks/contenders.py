@@ -18,6 +18,7 @@
 | pyfuse3, tuned | with the kernel limits of "mount, tuned" |
 | disk | files on the local disk, dropped from the page cache before the run |
 | mount, cache on, and others with "cache" | see `benchmarks.cache_contenders` |
+| mount, told, and others with "told" | see `benchmarks.change_contenders` |
 | READ hit | a READ that the block cache answers, in one process without mount and server |
 | READ hit, no histogram | a READ hit without the latency histogram |
 | Histogram.observe | one observation of the latency histogram, without a READ |
@@ -32,6 +33,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from benchmarks import objects
 from benchmarks.cache_contenders import CACHE_CONTENDERS
+from benchmarks.change_contenders import CHANGE_CONTENDERS
 from benchmarks.launches import (
     gcsfuse_launch,
     gcsmux_launch,
@@ -41,7 +43,7 @@ from benchmarks.launches import (
     without_root,
 )
 from benchmarks.running import Cost, Launch, on_folder, on_mount, without_mount
-from benchmarks.tasks import Kind
+from benchmarks.tasks import CHANGE_KINDS, Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -178,6 +180,7 @@ _CLIENT_KINDS = frozenset(Kind) - {
     Kind.START,
     Kind.OBSERVE,
     Kind.PROGRAM,
+    *CHANGE_KINDS,
 }
 
 CONTENDERS: dict[str, Contender] = {
@@ -207,4 +210,5 @@ CONTENDERS: dict[str, Contender] = {
     "READ hit, no histogram": _Calls("hit-without-histogram"),
     "Histogram.observe": _Calls("observe"),
     **CACHE_CONTENDERS,
+    **CHANGE_CONTENDERS,
 }

@@ -31,6 +31,7 @@ __all__ = [
     "WIDE_BYTES",
     "flat_bucket",
     "make",
+    "told_bucket",
     "tree_bucket",
 ]
 
@@ -129,13 +130,30 @@ def tree_bucket(count: int) -> str:
 
 def _make_tree(root: Path, count: int) -> None:
     bucket = _Bucket(root / tree_bucket(count))
-    for folder in range(-(-count // _FOLDER_ENTRIES)):
-        entries = min(_FOLDER_ENTRIES, count - folder * _FOLDER_ENTRIES)
-        bucket.folder(f"all/{folder:04}", entries, b"tree", digits=4)
+    _make_tree_folders(bucket, count)
     wide = bucket.path / WIDE
     with wide.open("wb") as file:
         file.truncate(GIB)
     os.setxattr(wide, "user.metadata", _METADATA)
+
+
+def _make_tree_folders(bucket: _Bucket, count: int) -> None:
+    for folder in range(-(-count // _FOLDER_ENTRIES)):
+        entries = min(_FOLDER_ENTRIES, count - folder * _FOLDER_ENTRIES)
+        bucket.folder(f"all/{folder:04}", entries, b"tree", digits=4)
+
+
+def told_bucket(count: int) -> str:
+    """Return the name of the bucket of the cases of changes: a tree of `count` objects.
+
+    The file `hot` of 16 MiB is beside the folder `all`.
+    """
+    return f"bench-told-{count}"
+
+
+def _make_told(root: Path, count: int) -> None:
+    _make_tree_folders(_Bucket(root / told_bucket(count)), count)
+    (root / told_bucket(count) / "hot").write_bytes(Random(3).randbytes(16 * MIB))
 
 
 def _make_for_programs(root: Path) -> None:
@@ -157,4 +175,4 @@ def make(root: Path, bucket: str) -> None:
         _make_for_programs(root)
     else:
         *_, shape, count = bucket.split("-")
-        {"flat": _make_flat, "tree": _make_tree}[shape](root, int(count))
+        {"flat": _make_flat, "tree": _make_tree, "told": _make_told}[shape](root, int(count))

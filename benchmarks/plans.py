@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from benchmarks import cache_plan, objects, programs_plan, user_objects
+from benchmarks import cache_plan, changes_plan, objects, programs_plan, user_objects
 from benchmarks.cases import Case, Plan
 from benchmarks.objects import BIG, BIG_BUCKET, GIB, KIB, MIB, QUARTERS, WIDE, WIDE_BYTES
 from benchmarks.results import Metric
@@ -231,7 +231,7 @@ def quick() -> Plan:
 
 
 def full() -> Plan:
-    """Return the plan of all cases, which takes 30 minutes."""
+    """Return the plan of all cases, which takes 55 minutes."""
     cases = [
         _sequential((*_READERS, *_MEMORY_ONLY, "disk"), 3, 0),
         _sequential(_MOUNTS, 2, 50),
@@ -255,6 +255,7 @@ def full() -> Plan:
         *(_hold(count, rounds=2) for count in HELD),
         _observation(rounds=3),
         *cache_plan.CASES,
+        *changes_plan.CASES,
         *programs((1,)).cases,
         *programs((20,), rounds=2).cases,
         *programs((50,)).cases,

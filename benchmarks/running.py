@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import fio
-from benchmarks.tasks import Kind, Outcome, Task
+from benchmarks.tasks import CHANGE_KINDS, Kind, Outcome, Task
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table, top_mount
 from gcsmux_fs.fuse.negotiation import CONGESTION_THRESHOLD, MAX_BACKGROUND
 
@@ -160,11 +160,16 @@ def on_mount(
     mountpoint: Path,
     emulator: EmulatorProcess | None,
     at_end: Callable[[subprocess.Popen[bytes]], None] = lambda process: None,
+    at_mark: Callable[[], None] = lambda: None,
 ) -> tuple[Outcome, Cost]:
-    """Mount, run a task on the mount, call `at_end` with the mount's process, and unmount."""
+    """Mount, run a task on the mount, and unmount.
+
+    `at_mark` is called before the measurement restarts. `at_end` is called with the mount's process
+    when the task has ended.
+    """
     with mounted(launch, mountpoint) as process:
         meter = _Meter(process.pid, emulator)
-        outcome = _use(task, mountpoint, meter, process)
+        outcome = _use(task, mountpoint, meter, process, at_mark)
         cost = meter.end()
         at_end(process)
         return outcome, cost
@@ -182,6 +187,7 @@ def _use(
     folder: Path,
     meter: _Meter,
     mount: subprocess.Popen[bytes] | None,
+    at_mark: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run the program of a task. The measurement restarts when the program prints "mark"."""
     with subprocess.Popen(
@@ -210,6 +216,7 @@ def _use(
             lines: list[str] = []
             for line in program.stdout:
                 if line == "mark\n":
+                    at_mark()
                     meter.begin()
                     program.stdin.write("\n")
                     program.stdin.flush()
@@ -241,7 +248,8 @@ def _program(task: Task, folder: Path) -> list[str]:
             raise Failed("the libraries are not installed: run scripts/bootstrap bench")
         command = [str(PROGRAMS_PYTHON), "-m", "benchmarks.user_programs"]
     else:
-        command = [sys.executable, "-S", "-m", "benchmarks.programs"]
+        module = "change_programs" if task.kind in CHANGE_KINDS else "programs"
+        command = [sys.executable, "-S", "-m", f"benchmarks.{module}"]
     return [*command, str(folder), task.to_json()]
 
 

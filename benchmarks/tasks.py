@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
-__all__ = ["Kind", "Outcome", "Task", "percentiles"]
+__all__ = ["CHANGE_KINDS", "Kind", "Outcome", "Task", "percentiles"]
 
 _PERCENTILES = (50.0, 95.0, 99.0)
 
@@ -34,6 +34,13 @@ class Kind(StrEnum):
     START = "start"  # only mount, without a reader
     OBSERVE = "observe"  # read one cached block repeatedly, without a mount
     PROGRAM = "program"  # run programs of `benchmarks.user_programs` one after the other
+    WATCH = "watch"  # look at a file that another writer changes, until all changes have shown
+    LOOK_UP = "look-up"  # list a tree, then look up its names and absent names, evenly over time
+    HITS = "hits"  # read a file, then single blocks of it that the mount has in memory
+
+
+CHANGE_KINDS = frozenset({Kind.WATCH, Kind.LOOK_UP, Kind.HITS})
+"""The workloads of `benchmarks.change_programs`."""
 
 
 @dataclass(frozen=True, slots=True)
