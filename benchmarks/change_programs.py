@@ -96,7 +96,7 @@ def _look_up(folder: str, task: Task) -> Outcome:
 
 
 def _hits(folder: str, task: Task) -> Outcome:
-    """Read random blocks for `seconds`. Each read is a READ, because the file is opened O_DIRECT."""
+    """Read random blocks for `seconds`. Each is a READ, because the file is opened O_DIRECT."""
     path = f"{folder}/{task.names[0]}"
     _tree(f"{folder}/{task.names[1]}")
     with open(path, "rb", buffering=0) as file:
