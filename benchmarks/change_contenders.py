@@ -69,10 +69,13 @@ class ToldMount:
         """Mount, change objects, and run the task."""
         emulator = site.emulator(latency_ms)
         emulator.bucket_name = bucket
-        subscription = f"projects/bench/subscriptions/changes-{next(_numbers)}"
+        run = next(_numbers)
+        subscription = f"projects/bench/subscriptions/changes-{run}"
+        if task.kind is Kind.WATCH:
+            command, folder, other = task.names
+            task = replace(task, names=(command, f"{folder}-{run}", other))
+            _prepare(emulator, task)
         emulator.subscribe(subscription)
-        for command in changes_plan.COMMANDS:
-            emulator.write(f"watched/{command}/file", b"")
         launch = gcsmux_launch("--changes", subscription)
         seconds = task.count * _CHANGE_SECONDS if task.kind is Kind.WATCH else 0.0
         other = self._other_events(bucket, subscription, seconds)
@@ -99,7 +102,6 @@ class ToldMount:
         finally:
             for thread in threads:
                 thread.join()
-            _delete_watched(emulator, task)
         if task.kind is Kind.WATCH:
             outcome = _delays(outcome, emulator, subscription, task)
         return outcome, cost
@@ -115,42 +117,34 @@ class ToldMount:
         )
 
 
+def _prepare(emulator: EmulatorProcess, task: Task) -> None:
+    """Write the watched files, which are empty until they change."""
+    command, folder, _ = task.names
+    emulator.place(f"{folder}/.keeper", b"")
+    for number in range(task.count if command != "ls" else 0):
+        emulator.place(f"{folder}/{number}", b"")
+
+
 def _change(emulator: EmulatorProcess, task: Task) -> None:
-    """Change the watched file `count` times, or write as many files into its folder."""
-    command, path, _ = task.names
+    """Write one watched file after the other."""
     began = time.monotonic()
-    for number in range(1, task.count + 1):
+    for number in range(task.count):
         time.sleep(max(0.0, began + number * _CHANGE_SECONDS - time.monotonic()))
-        if command == "ls":
-            emulator.write(_new_file(path, number), b"")
-        else:
-            emulator.write(path, bytes(number))
-
-
-def _new_file(path: str, number: int) -> str:
-    return f"{path.rpartition('/')[0]}/{number:06}"
-
-
-def _delete_watched(emulator: EmulatorProcess, task: Task) -> None:
-    if task.kind is Kind.WATCH and task.names[0] == "ls":
-        for number in range(1, task.count + 1):
-            emulator.delete(_new_file(task.names[1], number))
+        emulator.write(f"{task.names[1]}/{number}", b"changed")
 
 
 def _delays(outcome: Outcome, emulator: EmulatorProcess, subscription: str, task: Task) -> Outcome:
     """Return the times from when an event left the emulator until it showed."""
-    sent: list[float] = []
-    folder = task.names[1].rpartition("/")[0]
+    sent: dict[str, float] = {}
     for delivery in emulator.deliveries(subscription):
-        attributes = delivery.attributes
-        is_watched = attributes["objectId"].startswith(f"{folder}/")
-        if is_watched and attributes["eventType"] == "OBJECT_FINALIZE":
-            sent.append(delivery.sent)
-    # The deletions after the run have other event types; the first events come before the mount.
-    sent = sent[-task.count :]
-    if len(sent) < task.count:
-        raise Failed(f"the emulator remembers only {len(sent)} of {task.count} deliveries")
-    delays = [outcome.figures[str(n)] - at for n, at in enumerate(sent, start=1)]
+        folder, _, number = delivery.attributes["objectId"].rpartition("/")
+        if folder == task.names[1] and delivery.attributes["eventType"] == "OBJECT_FINALIZE":
+            # The last delivery counts: the first one may be about the file of `_prepare`.
+            sent[number] = delivery.sent
+    try:
+        delays = [seen - sent[number] for number, seen in outcome.figures.items()]
+    except KeyError:
+        raise Failed("the emulator has forgotten some deliveries") from None
     return replace(
         outcome,
         latencies=percentiles(delays),

@@ -18,59 +18,52 @@ from benchmarks.tasks import Kind, Outcome, Task, percentiles
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["ABSENT_SHARE", "LOOKS"]
+__all__: list[str] = []
 
 # The pause between two looks at a file. The resolution of the measurement is this and the look.
 _LOOK_SECONDS = 0.0005
-ABSENT_SHARE = 10
-"""One of so many look-ups is of a name that does not exist."""
+# One of so many look-ups is of a name that does not exist.
+_ABSENT_SHARE = 10
 
 
-def _size_by_stat(path: str) -> int:
-    return os.stat(path).st_size
+def _stat(path: str) -> bool:
+    return os.stat(path).st_size > 0
 
 
-def _size_by_open(path: str) -> int:
+def _open(path: str) -> bool:
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        return os.fstat(descriptor).st_size
+        return os.fstat(descriptor).st_size > 0
     finally:
         os.close(descriptor)
 
 
-def _count_by_ls(path: str) -> int:
-    return len(os.listdir(os.path.dirname(path))) - 1
+def _ls(path: str) -> bool:
+    return os.path.basename(path) in os.listdir(os.path.dirname(path))
 
 
-LOOKS: dict[str, Callable[[str], int]] = {
-    "stat": _size_by_stat,
-    "open": _size_by_open,
-    "ls": _count_by_ls,
-}
-"""How a program looks at a file: each look returns the number of the newest change that shows.
-
-Change number N makes the file N bytes long, or is the N-th new file in the folder of the file.
-"""
+_LOOKS: dict[str, Callable[[str], bool]] = {"stat": _stat, "open": _open, "ls": _ls}
 
 
 def _watch(folder: str, task: Task) -> Outcome:
-    """Return, as `figures`, at which time (`time.time()`) each change has shown."""
-    look, path = LOOKS[task.names[0]], f"{folder}/{task.names[1]}"
+    """Look at one file after the other until it has changed.
+
+    Return, as `figures`, at which time (`time.time()`) the change of each file has shown. For `ls`
+    the files are new, for `stat` and `open` they were empty before.
+    """
+    command, changed, other = task.names
+    look = _LOOKS[command]
     # The kernel and the mount know the names of the other changes, too.
-    _tree(f"{folder}/{task.names[2]}")
-    look(path)
+    _tree(f"{folder}/{other}")
+    _tree(f"{folder}/{changed}")
     _mark()
     began = time.perf_counter()
     seen: dict[str, float] = {}
-    number = 0
-    while number < task.count:
-        found = look(path)
-        now = time.time()
-        for newer in range(number + 1, found + 1):
-            seen[str(newer)] = now
-        number = max(number, found)
-        time.sleep(_LOOK_SECONDS)
-    return Outcome(time.perf_counter() - began, operations=number, figures=seen)
+    for number in range(task.count):
+        while not look(f"{folder}/{changed}/{number}"):
+            time.sleep(_LOOK_SECONDS)
+        seen[str(number)] = time.time()
+    return Outcome(time.perf_counter() - began, operations=task.count, figures=seen)
 
 
 def _look_up(folder: str, task: Task) -> Outcome:
@@ -86,7 +79,7 @@ def _look_up(folder: str, task: Task) -> Outcome:
     for number in range(task.count):
         due = began + number * task.seconds / task.count
         time.sleep(max(0.0, due - time.perf_counter()))
-        path = source.choice(paths if number % ABSENT_SHARE else absent)
+        path = source.choice(paths if number % _ABSENT_SHARE else absent)
         looked = time.perf_counter()
         is_there = _is_there(path)
         samples.append(time.perf_counter() - looked)

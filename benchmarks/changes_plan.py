@@ -8,19 +8,17 @@ from benchmarks.objects import KIB, MIB
 from benchmarks.results import Metric
 from benchmarks.tasks import Kind, Task
 
-__all__ = ["CASES", "COMMANDS", "HITS", "OTHER_FOLDERS", "READ", "WARM", "seen_case"]
+__all__ = ["CASES", "COMMANDS", "HITS", "TREE", "WARM", "seen_case"]
 
 COMMANDS = ("stat", "ls", "open")
 WARM = "changes, warm tree, 100,000 look-ups"
 HITS = "changes, READ hits"
-READ = "hot"
-"""The file of the case `HITS`. It fits into the memory of a mount."""
-READ_BYTES = 16 * MIB
 TREE = "all"
-OTHER_FOLDERS = 1
-"""The number of folders, of 1,000 objects each, that other events change."""
+"""The folder of the tree. Other events change the objects of its first folder."""
 
 _BUCKET = objects.told_bucket(10_000)
+# The file of the case `HITS` fits into the memory of a mount.
+_HOT, _HOT_BYTES = "hot", 16 * MIB
 _CHANGES = 200
 _LOOK_UPS, _WARM_SECONDS = 100_000, 600.0
 
@@ -31,7 +29,7 @@ def seen_case(command: str) -> str:
 
 
 def _seen(command: str) -> Case:
-    names = (command, f"watched/{command}/file", TREE)
+    names = (command, f"watched/{command}", TREE)
     task = Task(Kind.WATCH, names, count=_CHANGES)
     who = ("mount, told", "mount, told, 1,000/s")
     return Case(seen_case(command), _BUCKET, task, Metric.LATENCY, who, rounds=3)
@@ -42,7 +40,7 @@ CASES = (
     Case(
         HITS,
         _BUCKET,
-        Task(Kind.HITS, (READ, TREE), READ_BYTES, 4 * KIB, seconds=6.0),
+        Task(Kind.HITS, (_HOT, TREE), _HOT_BYTES, 4 * KIB, seconds=6.0),
         Metric.LATENCY,
         ("mount, told, one core", "mount, told, one core, 10,000/s"),
         rounds=5,

@@ -1,9 +1,9 @@
 """A server of StreamingPull that sends prepared events at a steady rate, and takes little time.
 
-Run as `event_server.py BUCKET COUNT RATE NAMES`. It encodes COUNT events, prints its port, and sends
-them at RATE events per second when a line comes from its input. Like Pub/Sub, it sends no more
-messages than the client has acknowledged, plus the client's limit. At the end of its input it
-prints, as JSON, how many events were sent and acknowledged, and how long this took.
+Run as `event_server.py BUCKET COUNT RATE NAMES`. It encodes COUNT events and prints its port. When
+a line comes from its input, it sends RATE events per second. Like Pub/Sub, it sends no more
+messages than the client has acknowledged, plus the client's limit. After another line it prints, as
+JSON, how many events were sent and acknowledged, and how long this took.
 """
 
 from __future__ import annotations
