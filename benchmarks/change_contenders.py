@@ -72,8 +72,8 @@ class ToldMount:
         run = next(_numbers)
         subscription = f"projects/bench/subscriptions/changes-{run}"
         if task.kind is Kind.WATCH:
-            command, folder, other = task.names
-            task = replace(task, names=(command, f"{folder}-{run}", other))
+            command, folder, tree = task.names
+            task = replace(task, names=(command, f"{folder}-{run}", tree))
             _prepare(emulator, task)
         emulator.subscribe(subscription)
         launch = gcsmux_launch("--changes", subscription)
