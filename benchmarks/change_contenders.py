@@ -54,7 +54,7 @@ def _other_names() -> list[str]:
 
 @dataclass(frozen=True)
 class ToldMount:
-    """A mount that the emulator tells of changes. It runs the tasks WATCH and LOOK_UP.
+    """A mount that the emulator notifies of changes. It runs the tasks WATCH and LOOK_UP.
 
     `per_second` is the number of other events per second.
     """
@@ -163,7 +163,7 @@ def _wait_until_healthy(emulator: EmulatorProcess, subscription: str) -> None:
 
 @dataclass(frozen=True)
 class PinnedMount:
-    """A mount on one core that `benchmarks.event_server` tells of changes. It runs the task HITS.
+    """A mount on one core with `benchmarks.event_server`. It runs the task HITS.
 
     The other cores run the server of events, the emulator and the program.
     """

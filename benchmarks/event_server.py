@@ -35,6 +35,7 @@ __all__ = ["EventServer", "prepare_responses"]
 _EVENTS_PER_RESPONSE = 50
 # The events are published this long after they were encoded, so none of them is late.
 _AHEAD_NS = 30_000_000_000
+_END_SECONDS = 1.0
 _KEEPALIVE = pubsub.StreamingPullResponse().SerializeToString()
 _FIRST_GENERATION = 2_000_000_000_000_000
 _METHOD = "/google.pubsub.v1.Subscriber/StreamingPull"
@@ -76,7 +77,8 @@ class EventServer:
         self._pause = _EVENTS_PER_RESPONSE / per_second if per_second else 0.0
         self._most = 0
         self._moved = asyncio.Event()
-        self._answers: asyncio.Queue[bytes] = asyncio.Queue()
+        # None ends the call.
+        self._answers: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     async def serve(self) -> int:
         """Start the server; return its port."""
@@ -90,8 +92,9 @@ class EventServer:
         return port
 
     async def stop(self) -> None:
-        """End all calls."""
-        await self._server.stop(None)
+        """End the call, and stop the server."""
+        self._answers.put_nowait(None)
+        await self._server.stop(_END_SECONDS)
 
     async def _pull(self, requests: AsyncIterator[bytes], context: object) -> AsyncIterator[bytes]:
         tasks = [
@@ -99,8 +102,8 @@ class EventServer:
             asyncio.create_task(self._send()),
         ]
         try:
-            while True:
-                yield await self._answers.get()
+            while (answer := await self._answers.get()) is not None:
+                yield answer
         finally:
             for task in tasks:
                 task.cancel()
