@@ -86,6 +86,15 @@ def test_a_young_process_that_makes_a_namespace_is_found(proc: FakeProc) -> None
     assert search.found()
 
 
+def test_a_process_that_starts_during_the_search_is_found(proc: FakeProc) -> None:
+    def clock() -> float:
+        # The clock is read after the processes were listed.
+        proc.process("20", "mnt:[2]", COVERED)
+        return 0.0
+
+    assert SubmountSearch(OURS, proc.path, clock).found()
+
+
 def test_an_old_process_that_makes_a_namespace_is_found_soon(proc: FakeProc) -> None:
     search = proc.search()
     for number in range(100, 200):
