@@ -20,6 +20,7 @@ from gcsmux_fs.emulator.faults import InjectionPoint, Status
 from gcsmux_fs.emulator.injection.rules import Faults, Rule
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import storage_pb2 as pb
+from tests.support.subscription_control import SubscriptionControl
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +33,6 @@ __all__ = [
     "END_SECONDS",
     "EmulatorProcess",
     "EmulatorStatistics",
-    "EventDelivery",
-    "SubscriptionCounts",
 ]
 
 BUCKET = "my-bucket"
@@ -64,30 +63,8 @@ class EmulatorStatistics:
         return self.faults.get(_CUT, 0)
 
 
-@dataclass(frozen=True)
-class SubscriptionCounts:
-    """The state of a subscription (see `gcsmux_fs.emulator.pubsub.pubsub_control`)."""
-
-    waiting: int
-    leased: int
-    acked: int
-    expired: int
-    subscribers: int
-
-
-@dataclass(frozen=True)
-class EventDelivery:
-    """One delivery of a message. `published` and `sent` are times of `time.time()`."""
-
-    subscription: str
-    message_id: str
-    attributes: dict[str, str]
-    published: float
-    sent: float
-
-
 @dataclass
-class EmulatorProcess:
+class EmulatorProcess(SubscriptionControl):
     """A process of `gcsmux-emulator` that serves `folder`. A test can stop, kill and restart it.
 
     If `relay` is true, the process also opens a second endpoint, a TCP proxy. Faults of connections
@@ -104,7 +81,6 @@ class EmulatorProcess:
     json_port: int = 0
     bucket_name: str = BUCKET
     _process: subprocess.Popen[str] | None = field(default=None, init=False)
-    # The bucket of each subscription; "" stands for all buckets.
     _subscriptions: dict[str, str] = field(default_factory=dict, init=False)
 
     @property
@@ -155,7 +131,7 @@ class EmulatorProcess:
                     f"--port={self.port}",
                     *([f"--relay-port={self.relay_port}"] if self.relay else []),
                     *([f"--json-port={self.json_port}"] if self.json_api else []),
-                    *(f"--changes={name}={of}" for name, of in self._subscriptions.items()),
+                    *self.subscription_options,
                     *self.options,
                 ],
                 stdout=subprocess.PIPE,
@@ -217,11 +193,7 @@ class EmulatorProcess:
 
     def remove_bucket(self) -> None:
         """Remove the bucket's files and all fault rules, and set the counters to zero."""
-        for name, bucket in tuple(self._subscriptions.items()):
-            if bucket == self.bucket_name:
-                if self.running:
-                    self.unsubscribe(name)
-                self._subscriptions.pop(name, None)
+        self.forget_subscriptions(self.bucket_name, running=self.running)
         if self.running:
             self.clear_faults()
             self.statistics(reset=True)
@@ -333,37 +305,7 @@ class EmulatorProcess:
     def statistics(self, *, reset: bool = False) -> EmulatorStatistics:
         """Return the counters. If `reset` is true, set them to zero afterwards."""
         request = json.dumps({"reset": reset}).encode()
-        return EmulatorStatistics(**json.loads(self._control("Stats", request)))
-
-    def subscribe(self, subscription: str = "", bucket: str | None = None) -> str:
-        """Create a subscription that gets all changes of the bucket; return its name.
-
-        A restarted process creates the subscription again, without its messages.
-
-        `subscription` is projects/P/subscriptions/S; "" makes a name from the bucket's. `bucket`
-        None is the current bucket, "" all buckets.
-        """
-        bucket = self.bucket_name if bucket is None else bucket
-        name = subscription or f"projects/emulator-project/subscriptions/{bucket or 'all'}-changes"
-        request = json.dumps({"subscription": name, "bucket": bucket})
-        self._control("Subscribe", request.encode())
-        self._subscriptions[name] = bucket
-        return name
-
-    def unsubscribe(self, name: str) -> None:
-        """Remove a subscription, its topic and the notifications. Streams end with NOT_FOUND."""
-        self._control("Unsubscribe", json.dumps({"subscription": name}).encode())
-        del self._subscriptions[name]
-
-    def subscription(self, name: str) -> SubscriptionCounts:
-        """Return the numbers of messages and subscribers of a subscription."""
-        return SubscriptionCounts(**json.loads(self._control("Subscriptions", b""))[name])
-
-    def deliveries(self, subscription: str) -> list[EventDelivery]:
-        """Return the last deliveries of messages to the subscribers of a subscription, in order."""
-        request = json.dumps({"subscription": subscription})
-        answer = json.loads(self._control("Deliveries", request.encode()))
-        return [EventDelivery(**delivery) for delivery in answer]
+        return EmulatorStatistics(**json.loads(self.control("Stats", request)))
 
     def cut_streams(self, after_bytes: int, times: int = -1, code: str = "UNAVAILABLE") -> None:
         """End each stream with the status `code` after `after_bytes` bytes of content.
@@ -384,13 +326,14 @@ class EmulatorProcess:
 
     def inject(self, *rules: Rule, seed: int = 0) -> None:
         """Replace all fault rules of the emulator by `rules`."""
-        self._control("Faults", Faults(rules, seed).to_json())
+        self.control("Faults", Faults(rules, seed).to_json())
 
     def clear_faults(self) -> None:
         """Remove all fault rules."""
         self.inject()
 
-    def _control(self, method: str, request: bytes) -> bytes:
+    def control(self, method: str, request: bytes) -> bytes:
+        """Call a method of the emulator's control service, and return its response."""
         with grpc.insecure_channel(self.endpoint, _UNLIMITED) as channel:
             call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
                 f"/{CONTROL_SERVICE}/{method}"
