@@ -27,6 +27,8 @@ __all__ = ["carry_out", "open_services"]
 # (https://cloud.google.com/iam/docs/access-change-propagation).
 _PROPAGATION_SECONDS = 120.0
 _PROPAGATION_PAUSE_SECONDS = 5.0
+# The messages about a missing permission to publish differ, but they all name the service agent.
+_AGENT_DOMAIN = "@gs-project-accounts."
 
 
 @contextmanager
@@ -73,7 +75,7 @@ def carry_out(
         try:
             step.action(pubsub, buckets)
         except (InvalidRequest, PermissionDenied) as error:
-            if "publish" not in error.message or left <= 0:
+            if _AGENT_DOMAIN not in error.message or left <= 0:
                 raise
             if left == _PROPAGATION_SECONDS:
                 waiting(error.message)
