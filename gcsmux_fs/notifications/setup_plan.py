@@ -197,6 +197,9 @@ def _subscription_step(
         return RouteStep(StepKind.CREATE, what, command=command, action=create)
     if fault := subscription_fault(existing, wanted.topic):
         remedy = "choose another one with --subscription, or delete it:"
+        other = existing.topic.removeprefix(f"projects/{name.project}/topics/")
+        if existing.topic not in (wanted.topic, other):
+            remedy = f"name its topic with --topic={other}, {remedy}"
         remedy += f" `{gcloud_commands.delete_subscription(name)}`"
         return RouteStep(StepKind.WRONG, what, fault, remedy=remedy)
     return RouteStep(StepKind.KEEP, what)

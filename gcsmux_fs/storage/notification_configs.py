@@ -155,12 +155,24 @@ class BucketNotifications:
         except requests.exceptions.JSONDecodeError:
             content = {}
         except requests.exceptions.RequestException as error:
-            raise storage_error(
-                StatusCode.UNAVAILABLE, f"the JSON API cannot be reached ({error})", subject=subject
-            ) from None
+            message = f"the JSON API cannot be reached ({_reason(error)})"
+            raise storage_error(StatusCode.UNAVAILABLE, message, subject=subject) from None
         if not answer.ok:
             raise _failure(answer.status_code, content, subject)
         return content if isinstance(content, dict) else {}
+
+
+def _reason(error: requests.exceptions.RequestException) -> str:
+    match error:
+        case requests.exceptions.SSLError():
+            return "its certificate is not trusted: see --ca-file"
+        case requests.exceptions.ProxyError():
+            return "the proxy refuses the connection"
+        case requests.exceptions.Timeout():
+            return "no answer in time"
+        case requests.exceptions.ConnectionError():
+            return "no connection"
+    return type(error).__name__
 
 
 def _quoted(text: str) -> str:

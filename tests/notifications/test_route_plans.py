@@ -128,6 +128,14 @@ def test_a_subscription_that_cannot_serve_a_mount_is_named(
     assert "gcloud pubsub subscriptions delete gcsmux-data-host" in wrong[0].remedy
 
 
+def test_a_subscription_of_another_topic_of_the_project_can_be_used_with_its_topic() -> None:
+    cloud = MemoryCloud()
+    apply(plan_setup, route_to("mine", topic="shared"), cloud)
+    steps = planned(plan_setup, route_to("mine"), cloud)
+    assert steps[-1].remedy.startswith("name its topic with --topic=shared, choose another one")
+    assert set(kinds(planned(plan_setup, route_to("mine", topic="shared"), cloud))) == {"keep"}
+
+
 @pytest.mark.parametrize(
     ("changed", "kind"),
     [
