@@ -8,8 +8,8 @@ takes a microsecond, and the lookups are answered from the namespace's cache. No
 is sent, because the others concern single inodes, or wait for locks.
 
 1. The first change is notified at once. The next notification follows after `BATCH_SECONDS` at the
-   earliest, for all changes of this time, and not before the search of rule 2 has taken less than
-   a tenth of the time.
+   earliest, for all changes of this time. The search of rule 2 takes at most a twentieth of the
+   time, because READs wait meanwhile.
 2. The notification makes the kernel unmount each file system that is mounted on a directory of this
    mount. So it is sent only after a search has found none (see `submount_search`).
 3. While notifications are possible, the kernel may cache a name for `LONG_NAME_SECONDS`, otherwise
@@ -59,7 +59,7 @@ SHORT_NAME_SECONDS = 1.0
 """How long the kernel may cache names that it cannot drop. A change shows after this time."""
 
 # The pause after a search, in times of its duration.
-_PAUSE_PER_SEARCH = 9
+_PAUSE_PER_SEARCH = 19
 # Minimum pause between two searches while a submount exists.
 _SUBMOUNT_PAUSE_SECONDS = 1.0
 # A search that takes longer runs in a thread, because the loop answers no request meanwhile.

@@ -134,7 +134,7 @@ async def test_an_older_kernel_gets_no_notification_and_short_names() -> None:
         assert kernel.name_seconds == SHORT_NAME_SECONDS
 
 
-async def test_a_slow_search_takes_at_most_a_tenth_of_the_time() -> None:
+async def test_a_slow_search_takes_at_most_a_twentieth_of_the_time() -> None:
     kernel = Kernel()
 
     async def search_slowly(search: Callable[[], bool]) -> bool:
@@ -152,4 +152,4 @@ async def test_a_slow_search_takes_at_most_a_tenth_of_the_time() -> None:
             notifier.note()
             await trio.sleep(0.01)
         tasks.cancel_scope.cancel()
-    assert 18 <= len(kernel.notified) <= 21
+    assert 9 <= len(kernel.notified) <= 11
