@@ -37,10 +37,19 @@ class AccessTokens:
         Raises:
             RpcError: the token of the call is not accepted (UNAUTHENTICATED).
         """
+        if self._path is not None:
+            headers = dict(context.invocation_metadata() or ())
+            self.check_header(str(headers.get("authorization", "")))
+
+    def check_header(self, authorization: str) -> None:
+        """Count a call with this `authorization` header; "" if the call has none.
+
+        Raises:
+            RpcError: the token of the call is not accepted (UNAUTHENTICATED).
+        """
         if self._path is None:
             return
-        headers = dict(context.invocation_metadata() or ())
-        token = str(headers.get("authorization", "")).removeprefix(_SCHEME)
+        token = authorization.removeprefix(_SCHEME)
         self._counts[token] += 1
         try:
             accepted = self._path.read_text().split()

@@ -149,7 +149,7 @@ class Emulator:
         self._folders = FolderService(store)
         self._read = ReadService(store, checksums, shape, orders, counters)
         self._write = WriteService(store, checksums, shape)
-        self._pubsub = PubsubMethods(store, checksums, orders, self._handlers)
+        self._pubsub = PubsubMethods(store, checksums, orders, self._handlers, tokens)
         for subscription, bucket in changes:
             self._pubsub.subscribe(subscription, bucket)
         self._server: grpc.aio.Server | None = None

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from google.api_core.exceptions import Forbidden, NotFound
@@ -223,3 +226,16 @@ def test_a_subscription_is_removed_and_comes_back_after_a_restart(tmp_path: Path
         process.unsubscribe(name)
         process.subscribe(name)
         assert process.subscription(name).waiting == 0
+
+
+def test_the_json_api_checks_tokens(tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("secret")
+    options = (f"--tokens={tmp_path / 'tokens'}",)
+    with EmulatorProcess(tmp_path / "served", options, json_api=True) as process:
+        url = f"{process.json_endpoint}/storage/v1/b/{process.bucket_name}"
+        with pytest.raises(HTTPError, match="401") as refused:
+            urlopen(url)
+        refused.value.close()
+        request = Request(url, headers={"Authorization": "Bearer secret"})
+        with urlopen(request) as response:
+            assert json.load(response)["name"] == process.bucket_name

@@ -160,7 +160,7 @@ class DeliveryStream:
         )
         name = self._subscription.settings.name
         now = time.time()
-        self._log.note([MessageReceipt(name, message, now) for message in messages])
+        self._log.note([MessageReceipt.of(name, message, now) for message in messages])
         await send(response)
         if self._orders.armed:
             await self._call.reached(len(response))

@@ -15,6 +15,7 @@ from gcsmux_fs.model.errors import StatusCode
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from gcsmux_fs.emulator.access_tokens import AccessTokens
     from gcsmux_fs.emulator.buckets.store import BucketStore
     from gcsmux_fs.emulator.pubsub.configured_notifications import (
         ConfiguredNotification,
@@ -54,15 +55,21 @@ class JsonApi:
     """Answers requests for notification configurations, buckets and the service account."""
 
     def __init__(
-        self, store: BucketStore, registry: TopicRegistry, configs: ConfiguredNotifications
+        self,
+        store: BucketStore,
+        registry: TopicRegistry,
+        configs: ConfiguredNotifications,
+        tokens: AccessTokens,
     ) -> None:
+        self._tokens = tokens
         self._store = store
         self._registry = registry
         self._configs = configs
 
-    def answer(self, method: str, path: str, body: bytes) -> JsonAnswer:
+    def answer(self, method: str, path: str, body: bytes, authorization: str) -> JsonAnswer:
         """Return the answer to a request. `path` has no query."""
         try:
+            self._tokens.check_header(authorization)
             return self._answer(method, path, body)
         except RpcError as error:
             status, reason = _STATUS.get(error.code, (500, "backendError"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.emulator.pubsub.json_api import JsonAnswer
 
-    _Answer = Callable[[str, str, bytes], JsonAnswer]
+    _Answer = Callable[[str, str, bytes, str], JsonAnswer]
 
 __all__ = ["JsonServer"]
 
@@ -34,8 +34,8 @@ class JsonServer:
     def __init__(self, host: str, port: int, answer: _Answer) -> None:
         loop = asyncio.get_running_loop()
 
-        async def answered(method: str, path: str, body: bytes) -> JsonAnswer:
-            return answer(method, path, body)
+        async def answered(method: str, path: str, body: bytes, token: str) -> JsonAnswer:
+            return answer(method, path, body, token)
 
         class Requests(BaseHTTPRequestHandler):
             # A thread ends with its request, so that stopping need not wait for idle connections.
@@ -44,8 +44,9 @@ class JsonServer:
             def do_any(self) -> None:
                 length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY_BYTES)
                 body = self.rfile.read(length)
+                authorization = self.headers.get("Authorization") or ""
                 given = asyncio.run_coroutine_threadsafe(
-                    answered(self.command, urlsplit(self.path).path, body), loop
+                    answered(self.command, urlsplit(self.path).path, body, authorization), loop
                 ).result(_ANSWER_SECONDS)
                 self.send_response(given.status)
                 self.send_header("Content-Type", "application/json; charset=UTF-8")

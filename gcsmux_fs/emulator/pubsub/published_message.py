@@ -43,11 +43,21 @@ class PublishedMessage:
 
 @dataclass(frozen=True, slots=True)
 class MessageReceipt:
-    """One delivery of a message: the times at which it was published and sent, since 1970."""
+    """One delivery of a message: the times at which it was published and sent, since 1970.
+
+    The content is left out, because many receipts are kept.
+    """
 
     subscription: str
-    message: PublishedMessage
+    message_id: str
+    attributes: Mapping[str, str]
+    publish_time: float
     sent_time: float
+
+    @classmethod
+    def of(cls, subscription: str, message: PublishedMessage, now: float) -> MessageReceipt:
+        """Return the receipt of a message that is sent now."""
+        return cls(subscription, message.message_id, message.attributes, message.publish_time, now)
 
 
 def stamped(message: pubsub.PubsubMessage, message_id: str, now_ns: int) -> PublishedMessage:

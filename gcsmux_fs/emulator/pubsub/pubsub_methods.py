@@ -21,6 +21,7 @@ from gcsmux_fs.storage.pb import storage_pb2 as pb
 if TYPE_CHECKING:
     import grpc
 
+    from gcsmux_fs.emulator.access_tokens import AccessTokens
     from gcsmux_fs.emulator.buckets.checksums import Checksums
     from gcsmux_fs.emulator.buckets.store import BucketStore
     from gcsmux_fs.emulator.injection.fault_orders import FaultOrders
@@ -40,6 +41,7 @@ class PubsubMethods:
         checksums: Checksums,
         orders: FaultOrders,
         handlers: MethodHandlers,
+        tokens: AccessTokens,
     ) -> None:
         self._registry = registry = TopicRegistry()
         self._configs = configs = ConfiguredNotifications()
@@ -52,7 +54,7 @@ class PubsubMethods:
         self._subscriber = SubscriberService(registry, orders, log)
         self._policy = PolicyService(registry)
         self._control = PubsubControl(registry, configs, log)
-        self.json = JsonApi(store, registry, configs)
+        self.json = JsonApi(store, registry, configs, tokens)
 
     def subscribe(self, subscription: str, bucket: str) -> None:
         """Create a subscription that is told of all changes of a bucket.

@@ -113,7 +113,9 @@ class SubscriberService:
             raise delivery.failure
         now = time.time()
         messages = [lease.queued.message for lease in leases]
-        self._log.note([MessageReceipt(request.subscription, message, now) for message in messages])
+        self._log.note(
+            [MessageReceipt.of(request.subscription, message, now) for message in messages]
+        )
         return pubsub.PullResponse(
             received_messages=[
                 pubsub.ReceivedMessage.FromString(
