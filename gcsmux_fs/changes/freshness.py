@@ -96,7 +96,8 @@ class Freshness:
     """
 
     def __init__(self, now: float, *, is_complete: bool = True) -> None:
-        self._is_complete = is_complete
+        #: Whether there is a notification for each change of a name.
+        self.is_complete = is_complete
         self.state = FreshnessState.STARTING
         #: Why the feed is in this state, for people; may be empty.
         self.why = ""
@@ -123,7 +124,7 @@ class Freshness:
     def valid_until(self, asked_at: float, ttl_seconds: float) -> float:
         """Return until when an answer is valid. Its request was sent at the time `asked_at`."""
         if asked_at >= self._trusted_from and ttl_seconds:
-            if not self._is_complete:
+            if not self.is_complete:
                 return asked_at + ttl_seconds
             if self.state is FreshnessState.HEALTHY:
                 return math.inf

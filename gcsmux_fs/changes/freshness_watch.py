@@ -33,6 +33,10 @@ _EFFECTS = {
     FreshnessState.INTERRUPTED: f"{_WITHOUT_NEWS} until the feed is open again",
     FreshnessState.LOST: _WITHOUT_NEWS,
 }
+_HEALTHY_WITH_FOLDERS = (
+    "changes of objects show at once; names are at most as old as --metadata-ttl, because no"
+    " notification is sent for the folders of this bucket"
+)
 
 
 @dataclass(slots=True)
@@ -142,11 +146,14 @@ class FreshnessWatch:
             log.warning("changes of the bucket were missed: all names are asked for again")
             return
         self._counters.changes_interruptions += change.ends_promise
+        effect = _EFFECTS[change.state]
+        if change.state is FreshnessState.HEALTHY and not self._freshness.is_complete:
+            effect = _HEALTHY_WITH_FOLDERS
         is_bad = change.state in (FreshnessState.INTERRUPTED, FreshnessState.LOST)
         log.log(
             logging.WARNING if is_bad else logging.INFO,
             "feed of changes: %s%s: %s",
             change.state.value,
             f" ({change.why})" if change.why else "",
-            _EFFECTS[change.state],
+            effect,
         )

@@ -29,8 +29,9 @@ class Kernel:
 
 
 @asynccontextmanager
-async def watching(kernel: Kernel) -> AsyncIterator[FreshnessWatch]:
-    watch = FreshnessWatch(Freshness(trio.current_time()), kernel.drop)
+async def watching(kernel: Kernel, *, is_complete: bool = True) -> AsyncIterator[FreshnessWatch]:
+    freshness = Freshness(trio.current_time(), is_complete=is_complete)
+    watch = FreshnessWatch(freshness, kernel.drop)
     async with trio.open_nursery() as tasks:
         tasks.start_soon(watch.run)
         yield watch
@@ -84,6 +85,16 @@ async def test_a_feed_that_never_opens_is_reported(caplog: pytest.LogCaptureFixt
         await trio.sleep(START_SECONDS + 1)
     (line,) = lines(caplog)
     assert "interrupted" in line
+
+
+async def test_the_log_says_that_names_of_a_bucket_with_folders_keep_their_ttl(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    async with watching(Kernel(), is_complete=False) as watch:
+        watch.on_open(trio.current_time())
+        watch.on_quiet(trio.current_time())
+    assert "--metadata-ttl, because" in lines(caplog)[-1]
 
 
 async def test_the_state_is_a_metric() -> None:
