@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from google.protobuf.empty_pb2 import Empty
@@ -140,6 +141,8 @@ class SubscriberService:
             await stream.deliver(send)
         finally:
             receiving.cancel()
+            with suppress(asyncio.CancelledError):
+                await receiving
 
     def check_first(self, request: pubsub.StreamingPullRequest) -> None:
         """Check the first request of a StreamingPull call.
