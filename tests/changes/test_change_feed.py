@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 
 from gcsmux_fs.changes import change_feed
@@ -21,8 +22,6 @@ from .messages import BUCKET, attributes_of, message_about
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-
-    import pytest
 
     from gcsmux_fs.changes.change_event import Change
 
@@ -130,16 +129,31 @@ async def test_many_changes_are_applied_in_slices_between_which_other_tasks_run(
 
         async def other_task() -> None:
             nonlocal turns
-            while len(fixture.applied) < 100:
+            while len(fixture.applied) < 1000:
                 turns += 1
                 await trio.lowlevel.checkpoint()
 
-        names = [f"{number:03}" for number in range(100)]
+        names = [f"{number:03}" for number in range(1000)]
         fixture.transport.deliver(*(message_about(name) for name in names))
         await other_task()
         assert fixture.applied == names
-        assert max(map(len, fixture.slices)) <= 16
-        assert turns >= 6
+        assert max(map(len, fixture.slices)) <= 128
+        assert turns >= 1000 // 128
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "following"),
+    [
+        (1, 0.0, 128),
+        (10, 0.001, 10),
+        (10, 0.002, 5),
+        (10, 1.0, 1),
+        (100, 0.0005, 128),
+        (1, 0.00025, 4),
+    ],
+)
+def test_slices_take_the_same_time(size: int, seconds: float, following: int) -> None:
+    assert change_feed._next_size(size, seconds) == following
 
 
 async def test_a_quiet_subscription_is_reported() -> None:
