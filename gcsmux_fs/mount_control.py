@@ -45,6 +45,11 @@ _KERNEL_NAMES = {
     " and drops them at once if root runs `sysctl vm.drop_caches=2`",
 }
 
+_FROZEN = (
+    "the log file was opened again; the names are frozen, so they stay, and are written to the file"
+    " of --freeze-file, if there is one."
+)
+
 
 class ControlActions:
     """What the control socket makes a mount do."""
@@ -66,11 +71,13 @@ class ControlActions:
     async def reload(self) -> str:
         """Open the log file again and drop all cached names; SIGHUP calls this too.
 
-        Frozen names stay as they are, and are written to their file.
+        Frozen names are not dropped, because they never change. They are written to their file.
         """
         reopen_log_file()
         if self._freeze is not None:
             self._freeze.write_soon()
+            log.info("%s", _FROZEN)
+            return _FROZEN
         message = f"all cached names were dropped: {_KERNEL_NAMES[await self._names.drop()]}."
         log.info("%s", message)
         return message

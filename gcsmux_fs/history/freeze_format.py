@@ -28,7 +28,7 @@ from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
 from gcsmux_fs.history.frozen_names import FrozenNames, end_of_directory
-from gcsmux_fs.model.errors import GcsmuxError
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.model.object_table import NO_CHECKSUM, ObjectTable, Row, Traits, shared_traits
 from gcsmux_fs.settings.rfc3339 import parse_time, show_time
 
@@ -130,9 +130,9 @@ def load_lines(lines: Iterable[bytes]) -> FrozenState:
     try:
         for line in lines:
             reader.take(line)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+        return reader.state()
+    except (ConfigError, ValueError, KeyError, TypeError, AttributeError, OverflowError):
         raise BrokenFreezeFile(f"line {reader.line} is not as gcsmux writes it") from None
-    return reader.state()
 
 
 def _counted(parts: list[bytes], checksum: Any) -> bytes:
@@ -251,7 +251,7 @@ class _Reader:
         if self._end["checksum"] != f"sha256:{self._checksum.hexdigest()}":
             raise BrokenFreezeFile("its checksum is wrong, so it was changed")
         digest = digest_of(self._names)
-        if self._end["digest"] != digest:
+        if (self._end["digest"], self._end["names"]) != (digest, self._names.objects):
             raise BrokenFreezeFile("its digest is wrong, so it was changed")
         return FrozenState(self._header, self._names, digest, bool(self._end["complete"]))
 

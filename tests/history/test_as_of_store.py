@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcsmux_fs.history.as_of_store import AsOfStore
@@ -101,6 +101,7 @@ def test_a_listing_shows_exactly_what_existed(
     trio.run(run)
 
 
+@settings(max_examples=50)
 @given(versions=histories(), at=st.integers(0, 12), name=names)
 def test_a_lookup_finds_the_generation_that_existed(
     versions: list[ObjectVersion], at: int, name: str
