@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import threading
@@ -21,6 +22,8 @@ from gcsmux_fs.emulator.injection import Rule
 from gcsmux_fs.model.errors import StatusCode
 from tests.support.emulator_process import EmulatorProcess
 from tests.support.harness import wait_until
+
+from .clients import Clients, serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -213,29 +216,33 @@ def test_the_example_in_the_document_runs(
     assert "projects/my-project/subscriptions/mine" in capsys.readouterr().out
 
 
-def test_a_subscription_is_removed_and_comes_back_after_a_restart(tmp_path: Path) -> None:
-    with EmulatorProcess(tmp_path) as process:
-        name = process.subscribe()
-        process.place("by file", b"data")
-        wait_until(lambda: process.subscription(name).waiting == 1, "the change is published")
-        process.kill()
-        process.start()
-        assert process.subscription(name).waiting == 0
-        process.write("by call", b"data")
-        assert process.subscription(name).waiting == 1
-        process.unsubscribe(name)
-        process.subscribe(name)
-        assert process.subscription(name).waiting == 0
+def test_a_subscription_is_removed_and_comes_back_after_a_restart(
+    emulator: EmulatorProcess,
+) -> None:
+    name = emulator.subscribe()
+    emulator.place("by file", b"data")
+    wait_until(lambda: emulator.subscription(name).waiting == 1, "the change is published")
+    emulator.kill()
+    emulator.start()
+    assert emulator.subscription(name).waiting == 0
+    emulator.write("by call", b"data")
+    assert emulator.subscription(name).waiting == 1
+    emulator.unsubscribe(name)
+    emulator.subscribe(name)
+    assert emulator.subscription(name).waiting == 0
+    emulator.unsubscribe(name)
 
 
-def test_the_json_api_checks_tokens(tmp_path: Path) -> None:
-    (tmp_path / "tokens").write_text("secret")
-    options = (f"--tokens={tmp_path / 'tokens'}",)
-    with EmulatorProcess(tmp_path / "served", options, json_api=True) as process:
-        url = f"{process.json_endpoint}/storage/v1/b/{process.bucket_name}"
+def test_the_json_api_checks_tokens(served: Path) -> None:
+    async def scenario(clients: Clients) -> None:
+        url = f"http://{clients.emulator.json_address}/storage/v1/b/b"
         with pytest.raises(HTTPError, match="401") as refused:
-            urlopen(url)
+            await asyncio.to_thread(urlopen, url)
         refused.value.close()
         request = Request(url, headers={"Authorization": "Bearer secret"})
-        with urlopen(request) as response:
-            assert json.load(response)["name"] == process.bucket_name
+        with await asyncio.to_thread(urlopen, request) as response:
+            assert json.load(response)["name"] == "b"
+
+    tokens = served / ".tokens"
+    tokens.write_text("secret")
+    serve(served, scenario, json_port=0, tokens_file=tokens)

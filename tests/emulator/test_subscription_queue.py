@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -201,4 +202,5 @@ class QueueMachine(RuleBasedStateMachine):
         assert self.queue.acked == self.added
 
 
+QueueMachine.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
 test_queue_machine = QueueMachine.TestCase
