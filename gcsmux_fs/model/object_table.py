@@ -134,6 +134,14 @@ class ObjectTable:
         self.checksums.append(NO_CHECKSUM if info.crc32c is None else info.crc32c)
         self.traits.append(_traits_of(info))
 
+    def set_info(self, index: int, info: ObjectInfo) -> None:
+        """Replace the row at `index` by an object that has the same name."""
+        self.generations[index] = info.generation
+        self.sizes[index] = info.size
+        self.mtimes_ns[index] = info.mtime_ns
+        self.checksums[index] = NO_CHECKSUM if info.crc32c is None else info.crc32c
+        self.traits[index] = _traits_of(info)
+
     def append(self, row: Row) -> None:
         """Append a row of another table."""
         source, source_index = row

@@ -125,6 +125,11 @@ class FileInodes:
         place = self._rows.locate(number)
         return None if place is None else place[0].objects[place[1]]
 
+    def row(self, number: int) -> Row | None:
+        """Return the row of a file in the table; it is valid until the table changes."""
+        place = self._rows.locate(number)
+        return None if place is None else Row(place[0].objects, place[1])
+
     def state(self, number: int) -> InodeState:
         """Return the state of a file in the table."""
         return self._states.get(number, InodeState.REMOTE)

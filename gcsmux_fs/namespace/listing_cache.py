@@ -65,6 +65,8 @@ class CachedListing:
         "ahead",
         "answered",
         "begun_at",
+        "counted_edits",
+        "counted_weight",
         "empty_pages",
         "in_background",
         "kept_pages",
@@ -84,6 +86,9 @@ class CachedListing:
         #: The changes of objects and folders that are on later pages, by name. The service may
         #: have left them out of a page that was requested before the change.
         self.pending: dict[str, ObjectChange] = {}
+        #: The weight that the cache has counted, and the number of edits until then.
+        self.counted_weight = 0
+        self.counted_edits = 0
         self.openers = 0
         self.empty_pages = 0
         self.answered = 0
@@ -218,17 +223,19 @@ class ListingCache:
         cached, replaced = self._latest.get(location), self._replaced.get(location)
         if replaced is None:
             return () if cached is None else (cached,)
-        return replaced if cached is None else [cached, *replaced]
+        return tuple(replaced) if cached is None else (cached, *replaced)
 
-    def note_patched(self, cached: CachedListing, weight: int) -> None:
-        """Record that a listing was changed in place; its weight was `weight` before.
+    def note_patched(self, cached: CachedListing) -> None:
+        """Record that a listing was changed in place.
 
         If the changes take too much memory, the listing is discarded, and no longer changed.
         """
-        if self._holds(cached):
-            self.entries += cached.weight - weight
-        if cached.listing.is_wasteful or len(cached.pending) > _MAX_PENDING:
+        if len(cached.pending) > _MAX_PENDING:
             self.give_up(cached)
+        elif cached.listing.edits != cached.counted_edits:
+            self._count(cached)
+            if cached.listing.is_wasteful:
+                self.give_up(cached)
 
     def give_up(self, cached: CachedListing) -> None:
         """Discard a listing that can no longer be changed; handles may still read it."""
@@ -292,21 +299,20 @@ class ListingCache:
 
     def add_page(self, cached: CachedListing, page: ListingPage, asked_at: float) -> None:
         """Append the next page of a listing (see `CachedListing.add_page`)."""
-        before = cached.weight
         try:
             cached.add_page(page, asked_at)
         finally:
             # A page that raises an error may have added entries. They count until the listing is
             # discarded.
-            if self._holds(cached):
-                self.entries += cached.weight - before
+            self._count(cached)
         self._evict(cached)
 
     def discard(self, cached: CachedListing) -> None:
         """Remove a listing from the cache; open handles may still read the listing."""
         if self._holds(cached):
             del self._latest[cached.listing.location]
-            self.entries -= cached.weight
+            self.entries -= cached.counted_weight
+            cached.counted_weight = 0
             if cached.openers:
                 self._replaced.setdefault(cached.listing.location, []).append(cached)
 
@@ -328,8 +334,16 @@ class ListingCache:
     def _hold(self, cached: CachedListing) -> None:
         self._drop_replaced(cached)
         self._latest[cached.listing.location] = cached
-        self.entries += cached.weight
+        self._count(cached)
         self._evict(cached)
+
+    def _count(self, cached: CachedListing) -> None:
+        """Count the weight of a listing, if it is cached."""
+        cached.counted_edits = cached.listing.edits
+        if self._holds(cached):
+            weight = cached.weight
+            self.entries += weight - cached.counted_weight
+            cached.counted_weight = weight
 
     def _holds(self, cached: CachedListing) -> bool:
         return self._latest.get(cached.listing.location) is cached

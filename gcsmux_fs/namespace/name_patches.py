@@ -238,18 +238,16 @@ class NamePatches:
             self._give_up_parts(name, now)
             return False
         is_exact = True
-        for cached in list(listings):
-            weight = cached.weight
+        for cached in listings:
             is_exact &= patch_object(cached, spelling, change)
-            self._listings.note_patched(cached, weight)
+            self._listings.note_patched(cached)
         return is_exact
 
     def _patch_own(self, change: ObjectChange) -> bool:
         is_exact = True
-        for cached in list(self._listings.at(change.name)):
-            weight = cached.weight
+        for cached in self._listings.at(change.name):
             is_exact &= patch_own_object(cached, change)
-            self._listings.note_patched(cached, weight)
+            self._listings.note_patched(cached)
         return is_exact
 
     def _replace(self, target: str, resolution: Resolution, patched: Resolution | None) -> bool:
@@ -263,6 +261,9 @@ class NamePatches:
     def _patch_folder(self, level: _Level, state: _FolderState, change: ObjectChange) -> None:
         if level.target in self._resolutions:
             resolution = self._resolutions[level.target]
+            is_own = change.name == level.location
+            if change.exists and not is_own and resolution.directory is not None:
+                return
             patched = _with_folder(resolution, level.location, state, change)
             self._replace(level.target, resolution, patched)
 
@@ -273,11 +274,10 @@ class NamePatches:
             self._give_up_parts(level.target, now)
             return
         is_own = change.name == level.location
-        for cached in list(self._listings.at(level.above)):
+        for cached in self._listings.at(level.above):
             if is_own or not cached.trusts_all or not shows_folder(cached, spelling):
-                weight = cached.weight
                 show_folder(cached, spelling, change, is_own=is_own)
-                self._listings.note_patched(cached, weight)
+                self._listings.note_patched(cached)
 
     def _hide(self, level: _Level, state: _FolderState, change: ObjectChange, now: float) -> None:
         self._patch_folder(level, state, change)
@@ -286,16 +286,14 @@ class NamePatches:
         if level.spelling is None:
             self._give_up_parts(level.target, now)
             return
-        for cached in list(self._listings.at(level.above)):
-            weight = cached.weight
+        for cached in self._listings.at(level.above):
             _patch_parent(cached, level.spelling, state, change)
-            self._listings.note_patched(cached, weight)
+            self._listings.note_patched(cached)
 
     def _replay_change(
         self, cached: CachedListing, key: str, change: ObjectChange, now: float
     ) -> None:
         """Apply a change to one listing; `key` is the object or the folder that it concerns."""
-        weight = cached.weight
         if key == cached.listing.location:
             patch_own_object(cached, change)
         elif (spelling := Spelling.of(key.removesuffix("/"))) is None:
@@ -306,7 +304,7 @@ class NamePatches:
             show_folder(cached, spelling, change, is_own=key == change.name)
         else:
             _patch_parent(cached, spelling, self._state(key, now), change)
-        self._listings.note_patched(cached, weight)
+        self._listings.note_patched(cached)
 
     def _state(self, location: str, now: float) -> _FolderState:
         cached = self._listings.peek(location)
@@ -321,7 +319,7 @@ class NamePatches:
         """Discard the listings of all directories that have a part of a long name."""
         parts = part_locations(target)
         for location in (target[: target.rfind("/") + 1], *parts):
-            for cached in list(self._listings.at(location)):
+            for cached in self._listings.at(location):
                 self._listings.give_up(cached)
         for location in parts:
             # The answer of a listing in flight shows whether there is such a directory.

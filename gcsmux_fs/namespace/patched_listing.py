@@ -41,11 +41,13 @@ class Reach(enum.Enum):
 class PatchedListing(Listing):
     """A `Listing` whose entries can be changed, added and removed."""
 
-    __slots__ = ("_patches",)
+    __slots__ = ("_patches", "edits")
 
     def __init__(self, location: str) -> None:
         super().__init__(location)
         self._patches = ObjectTable.empty()
+        #: Number of changes that may have changed how much memory the listing takes.
+        self.edits = 0
 
     @property
     def is_wasteful(self) -> bool:
@@ -86,7 +88,7 @@ class PatchedListing(Listing):
         """
         known = self.find(name)
         if isinstance(known, Row) and known.objects is self._patches:
-            self._patches.replace(known.row_index, Row.of(info))
+            self._patches.set_info(known.row_index, info)
         else:
             self._set(name, self._new_row(info))
 
@@ -119,6 +121,7 @@ class PatchedListing(Listing):
         self._set_at(self._position_of(name), name, child)
 
     def _set_at(self, position: int | None, name: bytes, child: Child | None) -> None:
+        self.edits += 1
         if position is None:
             position, listed = self._length, self._pages[-1]
             listed.entries.append(0)

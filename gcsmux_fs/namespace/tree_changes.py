@@ -96,11 +96,11 @@ class TreeChanges:
             return False
         is_outdated = False
         for number in files.named(change.name):
-            info = files.get(number)
-            if info is None or not change.outdates(info):
+            row = files.row(number)
+            if row is None or not change.outdates_row(row):
                 continue
             is_outdated = True
-            if info.generation < change.generation or not change.exists:
+            if row.objects.generations[row.row_index] < change.generation or not change.exists:
                 files.mark_gone(number)
         return is_outdated
 

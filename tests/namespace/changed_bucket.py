@@ -80,7 +80,7 @@ class ChangedBucket:
     `undelivered` and `delivered` are the events that the mount was not told, or was told.
     """
 
-    store: FakeStore
+    store: MovingStore
     has_payload: bool = True
     history: dict[str, list[State]] = field(default_factory=dict)
     shown_index: dict[str, int] = field(default_factory=dict)

@@ -3,8 +3,9 @@
 An event may arrive late, after younger ones, or repeatedly, while requests are in flight.
 
 1. No cached answer is older than the newest event about its object that was applied.
-2. When all events were applied, each directory has exactly the entries of the bucket.
-3. A handle that reads a directory in parts gets each entry that did not change exactly once.
+2. No answer is older than an earlier answer, unless the object was deleted meanwhile.
+3. When all events were applied, each directory has exactly the entries of the bucket.
+4. A handle that reads a directory in parts gets each entry that did not change exactly once.
 """
 
 from __future__ import annotations
@@ -92,6 +93,8 @@ class Mount:
         self.tasks = tasks
         self.root = tree.changes.root
         self.handles: list[ReadInParts] = []
+        # The newest generation and metageneration of each object that was shown.
+        self.newest: dict[str, tuple[int, int]] = {}
         self.noted = 0
         self.applier = ChangeApplier(
             tree.changes,
@@ -218,6 +221,10 @@ class Mount:
             state = child.info.generation, child.info.metageneration
             assert child.info.name == name
             assert bucket.may_show(name, state), (name, state)
+            if not bucket.store.shows_end:
+                # Otherwise, the answer to a later request may be older.
+                assert state >= self.newest.get(name, state)
+                self.newest[name] = state
             if form is Form.PLAIN:
                 assert bucket.may_be_no_directory(folder), (name, form)
         elif form is Form.PLAIN:
