@@ -25,6 +25,9 @@ from gcsmux_fs.storage.channels import ChannelSettings
 from gcsmux_fs.storage.streaming_pull import open_pull_transport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from gcsmux_fs.changes.change_event import Change
     from gcsmux_fs.fuse.name_pruning import NamePruner
     from gcsmux_fs.metrics.registry import Registry
     from gcsmux_fs.namespace.tree import Tree
@@ -57,7 +60,9 @@ class ConnectedChanges:
         self.freshness = Freshness(trio.current_time(), is_complete=not hierarchical)
         #: Makes the kernel look names up again.
         self.notifier = EpochNotifier(names, on_dropped=self._note_dropped)
-        self._watch = FreshnessWatch(self.freshness, self.notifier.note)
+        self._watch = FreshnessWatch(
+            self.freshness, self.notifier.note, settings.metadata_ttl_seconds
+        )
 
     @classmethod
     def of(
@@ -71,6 +76,10 @@ class ConnectedChanges:
     def on_invalidated(self, inode: int) -> None:
         """Make the kernel look up the names of an inode again, as after a change."""
         self.notifier.note()
+
+    def on_found_gone(self, name: str) -> None:
+        """Expect that a change of the object `name` is announced."""
+        self._watch.note_found(name)
 
     def on_mounted(self, device: tuple[int, int]) -> None:
         """Begin to notify the kernel; the mount has this device number (major, minor)."""
@@ -116,7 +125,7 @@ class ConnectedChanges:
                         transport,
                         self.subscription,
                         settings.bucket,
-                        apply=self._applier.apply,
+                        apply=self._apply,
                         watcher=self._watch,
                         random=randomness,
                         # Names that were kept on disk have their ordinary TTL, so the changes from
@@ -129,6 +138,10 @@ class ConnectedChanges:
             except CredentialsError as error:
                 self._watch.on_lost(trio.current_time(), str(error))
                 await trio.sleep(_CREDENTIALS_PAUSE_SECONDS)
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        self._watch.note_announced(change.name for change in changes)
+        self._applier.apply(changes)
 
     def _note_dropped(self) -> None:
         self._tree.changes.note_names_dropped()

@@ -321,6 +321,7 @@ def _new_tree(
         directory_mtime_ns=time.time_ns(),
         deadline_seconds=settings.read_timeout_seconds + LOOKUP_EXTRA_SECONDS,
         on_invalidated=names.drop if changes is None else changes.on_invalidated,
+        on_found_gone=(lambda _: None) if changes is None else changes.on_found_gone,
         assume_directories=not connected.bucket.info.listable,
         keeper=keeper,
         outage=outage,

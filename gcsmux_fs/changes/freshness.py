@@ -23,7 +23,8 @@ is valid until the mount is told of a change. The state says whether the feed is
 5. A TTL of 0 means that the service is asked always.
 6. In a bucket with folders (hierarchical namespace), an answer always has its TTL, because no
    notification is sent when a folder is created, renamed or deleted.
-7. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
+7. If changes are not announced, the feed counts as lost until its stream is opened again.
+8. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
 
 All times are times of the mount's clock in seconds, except where they are named `wall`.
 """
@@ -131,6 +132,14 @@ class Freshness:
             return max(asked_at, self._unhealthy_since) + ttl_seconds
         return asked_at if asked_at < self._gap_end else asked_at + ttl_seconds
 
+    def covers_all(self, now: float, ttl_seconds: float) -> bool:
+        """Return whether each valid answer of now is valid because of the feed."""
+        return (
+            self.state is FreshnessState.HEALTHY
+            and self.is_complete
+            and now >= self._trusted_from + ttl_seconds
+        )
+
     # -- events of the feed
 
     def on_open(self, now: float) -> None:
@@ -168,6 +177,11 @@ class Freshness:
         """Record that the service refuses the stream."""
         self._break(now, why)
         self._move(FreshnessState.LOST, why, now)
+
+    def on_unannounced(self, now: float, why: str) -> None:
+        """Record that changes are not announced, although the feed seems to be healthy."""
+        self.on_gap(now)
+        self.on_lost(now, why)
 
     def on_gap(self, now: float) -> None:
         """Record that changes of the time before `now` are never delivered."""

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 
 from gcsmux_fs.changes.freshness import FreshnessState
+from gcsmux_fs.changes.unannounced_changes import UnannouncedChanges
 from gcsmux_fs.metrics.registry import counter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from gcsmux_fs.changes.freshness import Freshness, StateChange
     from gcsmux_fs.metrics.registry import Registry
@@ -51,11 +52,21 @@ class FreshnessCounters:
 class FreshnessWatch:
     """Watches `freshness`.
 
-    `drop_kernel_names` is called when the kernel may hold names for longer than they are valid.
+    Args:
+        freshness: the state of the feed.
+        drop_kernel_names: called when the kernel may hold names for longer than they are valid.
+        ttl_seconds: how long an answer is valid without the feed.
     """
 
-    def __init__(self, freshness: Freshness, drop_kernel_names: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        freshness: Freshness,
+        drop_kernel_names: Callable[[], None],
+        ttl_seconds: float = math.inf,
+    ) -> None:
         self._freshness = freshness
+        self._ttl = ttl_seconds
+        self._unannounced = UnannouncedChanges()
         self._drop_kernel_names = drop_kernel_names
         self._counters = FreshnessCounters()
         self._timer_at = math.inf
@@ -120,27 +131,50 @@ class FreshnessWatch:
         self._freshness.on_gap(now)
         self._settle()
 
+    # -- changes
+
+    def note_found(self, name: str) -> None:
+        """Record that a generation of the object `name` was found to be gone."""
+        now = trio.current_time()
+        if self._freshness.covers_all(now, self._ttl):
+            self._unannounced.note_found(name, now)
+            self._settle()
+
+    def note_announced(self, names: Iterable[str]) -> None:
+        """Record that changes of these objects were announced."""
+        self._unannounced.note_announced(names)
+
     # -- time
 
     async def run(self) -> NoReturn:
         """Change the state when its time is over. Runs until cancelled; idle while healthy."""
         while True:
-            self._timer_at = self._freshness.deadline
+            self._timer_at = self._deadline
             with trio.move_on_at(self._timer_at):
                 await self._moved.wait()
             self._moved = trio.Event()
-            self._freshness.on_timer(trio.current_time())
+            now = trio.current_time()
+            self._freshness.on_timer(now)
+            name = self._unannounced.overdue(now)
+            if name:
+                why = f"a change of {name!r} was not announced: run `gcsmux doctor --changes`"
+                self._freshness.on_unannounced(now, why)
             self._settle()
+
+    @property
+    def _deadline(self) -> float:
+        return min(self._freshness.deadline, self._unannounced.deadline)
 
     def _settle(self) -> None:
         for change in self._freshness.take_changes():
             self._report(change)
         # A later deadline needs no wake-up: the timer finds it when the earlier one is over.
-        if self._freshness.deadline < self._timer_at:
+        if self._deadline < self._timer_at:
             self._moved.set()
 
     def _report(self, change: StateChange) -> None:
         if change.ends_promise:
+            self._unannounced.forget()
             self._drop_kernel_names()
         if change.is_gap:
             log.warning("changes of the bucket were missed: all names are asked for again")

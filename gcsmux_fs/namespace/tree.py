@@ -74,6 +74,8 @@ class Tree:
         on_invalidated: called with the inode of a generation that is gone, whose names the kernel
             must look up again, and when a file of an invalidated inode is closed, because the
             kernel keeps the names of open files.
+        on_found_gone: called with the name of each object whose generation an open or a read found
+            gone, unless that was known.
         assume_directories: true if the caller may not list (see `resolution`, rule 3).
         keeper: keeps names across restarts; None to keep none.
         outage: decides when names older than the TTL are used; None to use none.
@@ -95,6 +97,7 @@ class Tree:
         clock: Callable[[], float] = trio.current_time,
         deadline_seconds: float = DEFAULT_READ_TIMEOUT_SECONDS,
         on_invalidated: Callable[[int], None] = lambda _: None,
+        on_found_gone: Callable[[str], None] = lambda _: None,
         assume_directories: bool = False,
         keeper: NameKeeper | None = None,
         outage: ServiceOutage | None = None,
@@ -105,6 +108,7 @@ class Tree:
         self._inodes = InodeTable(prefix)
         self._entries = EntryFactory(self._inodes, ttl_seconds, directory_mtime_ns, clock)
         self._on_invalidated = on_invalidated
+        self._on_found_gone = on_found_gone
         self._cached_lookup_times, self._asked_lookup_times = Histogram(), Histogram()
         self._names = NameLookup(
             store,
@@ -362,3 +366,5 @@ class Tree:
         files.mark_gone(inode)
         self._names.cache.invalidate(info.name, self._clock())
         self._on_invalidated(inode)
+        if info.finalized:
+            self._on_found_gone(info.name)

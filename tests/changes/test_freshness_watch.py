@@ -10,12 +10,16 @@ import trio
 
 from gcsmux_fs.changes.freshness import GRACE_SECONDS, SETTLING_SECONDS, START_SECONDS, Freshness
 from gcsmux_fs.changes.freshness_watch import FreshnessWatch
+from gcsmux_fs.changes.unannounced_changes import PATIENCE_SECONDS
 from gcsmux_fs.metrics.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     import pytest
+
+
+TTL = 60.0
 
 
 class Kernel:
@@ -31,7 +35,7 @@ class Kernel:
 @asynccontextmanager
 async def watching(kernel: Kernel, *, is_complete: bool = True) -> AsyncIterator[FreshnessWatch]:
     freshness = Freshness(trio.current_time(), is_complete=is_complete)
-    watch = FreshnessWatch(freshness, kernel.drop)
+    watch = FreshnessWatch(freshness, kernel.drop, TTL)
     async with trio.open_nursery() as tasks:
         tasks.start_soon(watch.run)
         yield watch
@@ -78,6 +82,35 @@ async def test_a_gap_makes_the_kernel_ask_again(caplog: pytest.LogCaptureFixture
         assert kernel.drops == 1
         (line,) = lines(caplog)
         assert "missed" in line
+
+
+async def test_a_change_that_is_not_announced_ends_the_promise(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    kernel = Kernel()
+    async with watching(kernel) as watch:
+        watch.on_open(trio.current_time())
+        watch.on_quiet(trio.current_time())
+        # What was asked before the feed was open may have changed unannounced.
+        watch.note_found("early")
+        await trio.sleep(TTL)
+        for name in ("late", "announced", "never"):
+            watch.note_found(name)
+        watch.note_announced(["announced"])
+        await trio.sleep(PATIENCE_SECONDS - 1)
+        watch.note_announced(["late"])
+        assert lines(caplog) == []
+        asked_at = trio.current_time()
+        await trio.sleep(2)
+        gap, lost = lines(caplog)
+        assert "missed" in gap
+        assert "lost (a change of 'never' was not announced" in lost
+        assert kernel.drops > 0
+        assert watch.freshness.valid_until(asked_at, TTL) == asked_at
+        # After this, no change has to be announced.
+        watch.note_found("another")
+        await trio.sleep(2 * PATIENCE_SECONDS)
+        assert lines(caplog) == []
 
 
 async def test_a_feed_that_never_opens_is_reported(caplog: pytest.LogCaptureFixture) -> None:

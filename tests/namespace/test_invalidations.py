@@ -340,6 +340,18 @@ async def test_the_kernel_drops_a_gone_name_once_and_when_each_handle_is_closed(
         assert dropped == [(gone.inode, True)] * 3
 
 
+async def test_a_gone_generation_is_reported_once_unless_the_object_grows() -> None:
+    store = FakeStore()
+    store.put("a")
+    store.replace_info(replace(object_info("growing", size=1), finalized=False))
+    found: list[str] = []
+    async with mounted(store, on_found_gone=found.append) as tree:
+        inodes = [(await follow(tree, name)).inode for name in ("a", "growing")]
+        for inode in inodes * 2:
+            tree.generation_gone(inode)
+        assert found == ["a"]
+
+
 async def test_a_gone_generation_is_asked_for_again_though_it_was_listed() -> None:
     store = FakeStore()
     store.put("d/a", "d/b")
