@@ -8,7 +8,7 @@ https://cloud.google.com/storage/docs/pubsub-notifications.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import datetime as dt
 import enum
 import json
@@ -122,19 +122,13 @@ def parse_change(message: PulledMessage, bucket: str) -> Change:
     Raises:
         ForeignMessage: the message is about something else.
     """
-    attributes = message.attributes
-    try:
-        kind = _KINDS.get(attributes["eventType"])
-        name = attributes["objectId"]
-        generation = _number(attributes["objectGeneration"])
-        if attributes["bucketId"] != bucket:
-            raise ForeignMessage("it is about another bucket")
-    except KeyError as error:
-        raise ForeignMessage(f"it has no attribute {error.args[0]}") from None
-    if kind is None:
-        raise ForeignMessage("its eventType is unknown")
-    if not name or not generation:
-        raise ForeignMessage("its objectId or objectGeneration is malformed")
+    # Protobuf's mappings have a default for each missing key, so `get` is used here.
+    attribute = message.attributes.get
+    kind = _KINDS.get(attribute("eventType", ""))
+    name = attribute("objectId", "")
+    generation = _number(attribute("objectGeneration"))
+    if attribute("bucketId") != bucket or kind is None or not name or not generation:
+        raise ForeignMessage(_reason(message, bucket))
     metageneration = 0
     payload = b""
     if kind is ChangeKind.FINALIZE:
@@ -148,18 +142,31 @@ def parse_change(message: PulledMessage, bucket: str) -> Change:
         name,
         generation,
         metageneration,
-        _seconds(attributes.get("eventTime", "")),
+        _seconds(attribute("eventTime", "")),
         message.publish_time,
-        _number(attributes.get("overwroteGeneration")),
-        _number(attributes.get("overwrittenByGeneration")),
+        _number(attribute("overwroteGeneration")),
+        _number(attribute("overwrittenByGeneration")),
         payload=payload,
     )
+
+
+def _reason(message: PulledMessage, bucket: str) -> str:
+    """Return why a message is foreign."""
+    attributes = message.attributes
+    for required in ("eventType", "bucketId", "objectId", "objectGeneration"):
+        if required not in attributes:
+            return f"it has no attribute {required}"
+    if attributes["bucketId"] != bucket:
+        return "it is about another bucket"
+    if attributes["eventType"] not in _KINDS:
+        return "its eventType is unknown"
+    return "its objectId or objectGeneration is malformed"
 
 
 def _resource_in(payload: bytes, name: str, generation: int) -> Mapping[str, Any]:
     """Return the fields of a payload; none if it is empty, malformed or about something else."""
     try:
-        resource = json.loads(payload) if payload else None
+        resource = json.loads(payload.decode()) if payload else None
     except (ValueError, RecursionError):
         return {}
     if (
@@ -181,9 +188,9 @@ def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | No
     # can still be appended to.
     if change.kind is not ChangeKind.FINALIZE and "timeFinalized" not in resource:
         return None
-    size = resource.get("size", "")
+    size = resource.get("size")
     metageneration = _number(resource.get("metageneration"))
-    if not _is_number(size) or not metageneration:
+    if not metageneration or (size != "0" and not _number(size)):
         return None
     try:
         updated = dt.datetime.fromisoformat(resource["updated"])
@@ -191,7 +198,7 @@ def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | No
         return ObjectInfo(
             name=change.name,
             generation=change.generation,
-            size=int(size),
+            size=_number(size),
             mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
             metageneration=metageneration,
             crc32c=_checksum(resource.get("crc32c")),
@@ -212,7 +219,7 @@ def _checksum(text: str | None) -> int | None:
     """
     if text is None:
         return None
-    data = base64.b64decode(text, validate=True)  # binascii.Error is a ValueError
+    data = binascii.a2b_base64(text, strict_mode=True)  # binascii.Error is a ValueError
     if len(data) != 4:
         raise ValueError("malformed crc32c")
     return int.from_bytes(data, "big")
@@ -231,19 +238,12 @@ def _texts(metadata: Mapping[str, str]) -> dict[str, str]:
     return dict(metadata)
 
 
-def _is_number(text: object) -> bool:
-    return (
-        type(text) is str
-        and text.isdecimal()
-        and text.isascii()
-        and len(text) <= _MAX_INT64_DIGITS
-        and int(text) <= _MAX_INT64
-    )
-
-
-def _number(text: Any) -> int:
+def _number(text: object) -> int:
     """Return a decimal number of at most 64 bits; 0 for anything else."""
-    return int(text) if _is_number(text) else 0
+    if type(text) is not str or not text.isdecimal() or not text.isascii():
+        return 0
+    number = int(text) if len(text) <= _MAX_INT64_DIGITS else 0
+    return number if number <= _MAX_INT64 else 0
 
 
 def _seconds(text: str) -> float:

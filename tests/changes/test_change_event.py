@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -181,5 +180,5 @@ def test_no_attribute_breaks_the_parser(attributes: dict[str, str]) -> None:
 def test_no_payload_breaks_the_parser(field: str, value: object) -> None:
     message = message_about()
     for data in (payload_of(**{field: value}), json.dumps(value).encode()):  # type: ignore[arg-type]
-        info = parse_change(replace(message, data=data), BUCKET).info
+        info = parse_change(message._replace(data=data), BUCKET).info
         assert info is None or (info.name, info.generation) == ("a/b", 7)
