@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.reliability.change_rows import injected_into_feed
 from tests.reliability.disk_rows import injected
 from tests.reliability.rows import RIGHT, Reader, described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from tests.reliability.change_rows import ChangeRow
     from tests.reliability.disk_rows import DiskRow
     from tests.reliability.rows import Group, Row
     from tests.reliability.stage import Outcome
@@ -23,6 +25,8 @@ _INTRODUCTION = Path(__file__).with_name("introduction.md")
 _DISK_INTRODUCTION = Path(__file__).with_name("disk_introduction.md")
 
 _COLUMNS = ("fault", "injected", "the reader sees", "requests", "metrics")
+_CHANGE_INTRODUCTION = Path(__file__).with_name("change_introduction.md")
+_CHANGE_COLUMNS = ("fault", "injected", "changes show", "feed", "metrics")
 _DISK_COLUMNS = ("fault", "injected", "the mount", "metrics")
 _DEFECTS = """\
 ## Known defects
@@ -47,7 +51,12 @@ def check(row: Row, outcome: Outcome) -> None:
         assert increase >= least if least else increase == 0, f"{name} has increased by {increase}"
 
 
-def document(groups: Sequence[Group], disk_rows: Sequence[DiskRow], limits: Sequence[str]) -> str:
+def document(
+    groups: Sequence[Group],
+    disk_rows: Sequence[DiskRow],
+    change_rows: Sequence[ChangeRow],
+    limits: Sequence[str],
+) -> str:
     """Return the text of docs/RELIABILITY.md; `limits` are faults that the mount cannot detect."""
     parts = [_INTRODUCTION.read_text()]
     for group in groups:
@@ -56,6 +65,8 @@ def document(groups: Sequence[Group], disk_rows: Sequence[DiskRow], limits: Sequ
         parts.append(_table(_COLUMNS, [_cells(row) for row in rows]))
     parts.append(_DISK_INTRODUCTION.read_text())
     parts.append(_table(_DISK_COLUMNS, [_disk_cells(row) for row in disk_rows]))
+    parts.append(_CHANGE_INTRODUCTION.read_text())
+    parts.append(_table(_CHANGE_COLUMNS, [_change_cells(row) for row in change_rows]))
     if defects := [row for group in groups for row in group.rows if row.defect]:
         parts.append(_DEFECTS)
         cells = [(row.fault, _injected(row), row.defect) for row in defects]
@@ -74,6 +85,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def _disk_cells(row: DiskRow) -> tuple[str, ...]:
     return (row.fault, injected(row), row.pauses.value, _metrics(row.metrics))
+
+
+def _change_cells(row: ChangeRow) -> tuple[str, ...]:
+    fault, show, metrics = injected_into_feed(row), row.show.value, _metrics(row.metrics)
+    return (row.fault, fault, show, row.state, metrics)
 
 
 def _injected(row: Row) -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.reliability import report
+from tests.reliability.change_rows import CHANGE_ROWS
 from tests.reliability.disk_rows import DISK_ROWS
 from tests.reliability.table import GROUPS, LIMITS
 
@@ -44,7 +45,7 @@ def test_no_two_rows_have_the_same_name() -> None:
 def test_the_document_lists_the_outcomes_of_the_rows(request: pytest.FixtureRequest) -> None:
     if _played != {row.fault for row in _ROWS} or request.session.testsfailed:
         pytest.skip("not all rows have run and passed")
-    document = report.document(GROUPS, DISK_ROWS, LIMITS)
+    document = report.document(GROUPS, DISK_ROWS, CHANGE_ROWS, LIMITS)
     if request.config.getoption("--write-reliability", default=False):
         report.DOCUMENT.write_text(document)
     assert report.DOCUMENT.read_text() == document, (

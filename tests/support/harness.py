@@ -371,6 +371,10 @@ class Program:
             raise answer
         return answer
 
+    def has_report(self, seconds: float) -> bool:
+        """Return whether a running function sends a message or ends within `seconds`."""
+        return self._connection.poll(seconds)
+
     def report(self, seconds: float = _CALL_SECONDS) -> object:
         """Wait for the next message that a running function sends, and return this message.
 

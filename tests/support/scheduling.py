@@ -10,6 +10,7 @@ __all__ = ["Scheduler"]
 _TOGETHER = (
     "tests/reliability/test_faults.py",
     "tests/reliability/test_disk_faults.py::test_readers_do_not_notice_a_fault_of_the_disk",
+    "tests/reliability/test_change_faults.py",
 )
 
 
