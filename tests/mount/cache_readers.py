@@ -44,7 +44,11 @@ def read_for(root: str, sizes: Sequence[int], seconds: float, seed: int) -> Foun
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
                 for offset, length in _ranges(sizes[tag], source):
                     piece = os.pread(descriptor, length, offset)
-                    same = piece == tagged(tag, offset, min(length, sizes[tag] - offset))
+                    expected = tagged(tag, offset, min(length, sizes[tag] - offset))
+                    same = piece == expected
+                    if not same and expected.startswith(piece):
+                        # The kernel cuts a read whose mount is killed. Then the next one fails.
+                        os.pread(descriptor, 1, offset + len(piece))
                     right, wrong = right + same, wrong + (not same)
             finally:
                 os.close(descriptor)
