@@ -5,8 +5,8 @@ messages and the kernel on two cores, the copy took 1.6 to 1.9 processor seconds
 8 s; direct writes (O_DIRECT) took 0.1 to 0.5 processor seconds and 1.5 to 3 s (ext4, Linux 6.18,
 measured in turns). Direct writes also leave the pages of other programs in memory.
 
-But a direct write waits for the disk, and a buffered write does not. A disk that is slower than the
-network would keep only a part of what a program reads. So `DirectChoice` compares the times.
+But a direct write waits for the disk, and a buffered write does not. A slow disk would keep only a
+part of what a program reads. So `DirectChoice` compares the times.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ _BUFFER_BYTES = 2 * 1024 * 1024
 # A multiple of the block size of every usual disk. O_DIRECT needs multiples of it.
 _ALIGNMENT_BYTES = 4096
 
-_FAST_SECONDS_PER_BYTE = 1 / 500e6
-"""Direct writes that are as fast as this keep up with a cold read of one program, which brings 300
-to 900 MB/s on the machines where this was measured."""
+_FAST_SECONDS_PER_BYTE = 1 / 150e6
+"""Direct writes that are as fast as this are preferred. If the network is faster, the queue of the
+writes becomes half full, and the next writes are buffered in any case (see `write_behind`). With a
+higher limit, a busy processor made fast disks look slow: a cold read of 1 GiB then took 1.1 instead
+of 0.2 processor seconds of the kernel."""
 
 _MOST_TIMES_BUFFERED = 2.0
 """How many times the time of a buffered write a slower direct write may take. A buffered write

@@ -14,7 +14,6 @@ import trio
 from crc32c import crc32c
 
 from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, ChunkId
-from gcsmux_fs.caching.chunk_store import Presence
 from gcsmux_fs.caching.object_check import ObjectVerdict
 from gcsmux_fs.caching.write_behind import WriteReport
 
@@ -53,18 +52,10 @@ class DiskCalls:
         self._reads = threads.new_lane("cache reader", _READERS)
         self._writes = threads.new_lane("cache writer", 1)
         self._is_stopped = False
-
-    def read_now(
-        self, identity: bytes, size: int, offset: int, length: int
-    ) -> memoryview | Presence:
-        """Return verified bytes if all of them are in memory; never blocks."""
-        if not self._files.never_blocks:
-            return Presence.UNKNOWN
-        return self._store.read_now(identity, size, offset, length)
-
-    def is_absent_now(self, identity: bytes, size: int, offset: int, length: int) -> bool:
-        """Return whether no byte of a range is on the disk, as far as that is known."""
-        return self._store.is_absent_now(identity, size, offset, length)
+        # Each call between a READ and the bytes would make a hit slower.
+        self.read_now = cache.store.read_now
+        self.is_absent_now = cache.store.is_absent_now
+        self.touch = cache.account.touch
 
     def read(
         self,
@@ -77,10 +68,6 @@ class DiskCalls:
         """Read in a thread. Later, `answer` gets the verified parts in order, or the error."""
         call = functools.partial(self._store.read, identity, size, offset, length)
         return self._reads.submit(call, answer)
-
-    def touch(self, identity: bytes, offset: int) -> None:
-        """Note a hit of the chunk that has the byte at `offset`."""
-        self._account.touch(ChunkId(identity, offset // CHUNK_BYTES))
 
     def write(
         self,
@@ -161,6 +148,7 @@ class DiskCalls:
                         self._store.counters.disk_cache_objects_dropped += 1
                 elif self._write(queued):
                     report.complete.append(queued)
+            self._account.publish()
         except OSError as error:
             return report._replace(error=error)
         return report

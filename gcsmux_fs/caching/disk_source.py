@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import math
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from gcsmux_fs.model.values import FinalContent, ObjectKey
     from gcsmux_fs.reading.range_source import RangeSource, RangeTicket
     from gcsmux_fs.settings.cache_options import CacheOptions
+
+    ReadNow: TypeAlias = Callable[[ObjectKey, int, int, FinalContent | None], memoryview | None]
 
 __all__ = ["METRICS_SECTION", "DiskSource"]
 
@@ -77,6 +79,9 @@ class DiskSource:
         self._life = CacheLifetime(options, self._threads, self.counters, self._on_open)
         self._disk: DiskCalls | None = None
         self._core: TierCore | None = None
+        #: Returns bytes that the kernel has in memory; see `LowerTier.read_now`. An attribute,
+        #: because a method would make each hit slower.
+        self.read_now: ReadNow = _read_nothing
         self._writes: WriteBehind | None = None
         self._watched_until = -math.inf
         self._changed = trio.Event()
@@ -128,6 +133,7 @@ class DiskSource:
                 await disk.finish_writes()
                 # From now on, nothing uses the directory on trio's thread.
                 self._core = None
+                self.read_now = _read_nothing
                 await self._life.close(is_in_use=not await disk.finish_reads())
             disk.stop()
         self._threads.close()
@@ -151,13 +157,6 @@ class DiskSource:
         ticket = core.request(key, offset, length, done, final)
         self._note_deadline()
         return ticket
-
-    def read_now(
-        self, key: ObjectKey, offset: int, length: int, final: FinalContent | None
-    ) -> memoryview | None:
-        """Return bytes that the kernel has in memory; see `LowerTier.read_now`."""
-        core = self._core
-        return None if core is None else core.read_now(key, offset, length, final)
 
     @property
     def problem(self) -> str:
@@ -270,6 +269,7 @@ class DiskSource:
             self._call_soon,
             self._log_disk,
         )
+        self.read_now = self._core.read_now
 
     def _declare_disk_metrics(self, cache: OpenedCache, registry: Registry) -> None:
         registry.section = METRICS_SECTION
@@ -336,3 +336,9 @@ class DiskSource:
                 breaker.reason,
                 breaker.pause_seconds,
             )
+
+
+def _read_nothing(
+    key: ObjectKey, offset: int, length: int, final: FinalContent | None
+) -> memoryview | None:
+    """Return no bytes, because the cache is not open."""

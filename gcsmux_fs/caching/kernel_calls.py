@@ -121,7 +121,7 @@ def has_cachestat(descriptor: int) -> bool:
     systemd 252 does not know the call. So a unit of Debian 12 with a list of allowed calls denies
     it.
     """
-    return _count_pages(descriptor, 1, 0) is not None
+    return _count_pages(descriptor, 1, 0) >= 0
 
 
 def is_in_memory(descriptor: int, length: int, offset: int, *, cachestat: bool) -> bool:
@@ -135,8 +135,7 @@ def is_in_memory(descriptor: int, length: int, offset: int, *, cachestat: bool) 
     start = offset - offset % _PAGE_BYTES
     length += offset - start
     if cachestat:
-        count = _count_pages(descriptor, length, start)
-        return count is not None and count >= -(-length // _PAGE_BYTES)
+        return _count_pages(descriptor, length, start) >= -(-length // _PAGE_BYTES)
     pages = ctypes.create_string_buffer(-(-length // _PAGE_BYTES))
     address = _quick_libc.mmap(None, length, mmap.PROT_READ, mmap.MAP_SHARED, descriptor, start)
     if address == _MAP_FAILED:
@@ -147,8 +146,8 @@ def is_in_memory(descriptor: int, length: int, offset: int, *, cachestat: bool) 
     return not failed and all(page & 1 for page in pages.raw)
 
 
-def _count_pages(descriptor: int, length: int, offset: int) -> int | None:
-    """Return the number of pages of a range in memory, by cachestat; None if it fails."""
+def _count_pages(descriptor: int, length: int, offset: int) -> int:
+    """Return the number of pages of a range in memory, by cachestat; -1 if it fails."""
     try:
         arguments = _unused_arguments.pop()
     except IndexError:
@@ -161,7 +160,7 @@ def _count_pages(descriptor: int, length: int, offset: int) -> int | None:
     )
     count: int = numbers[2]
     _unused_arguments.append(arguments)
-    return None if failed else count
+    return -1 if failed else count
 
 
 def is_tmpfs(descriptor: int) -> bool:

@@ -16,6 +16,7 @@ import threading
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from gcsmux_fs.caching.chunk_format import ChunkId
 from gcsmux_fs.caching.ledger import ChunkEvent, ChunkRecord, encode_records
 from gcsmux_fs.caching.usage_file import LEDGERS, UsageFile
 from gcsmux_fs.caching.usage_table import UNLIMITED
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gcsmux_fs.caching.cache_files import CacheFiles
-    from gcsmux_fs.caching.chunk_format import ChunkId
     from gcsmux_fs.caching.usage_table import UsageTable
     from gcsmux_fs.metrics.registry import Registry
 
@@ -113,9 +113,11 @@ class SpaceAccount:
         self._clock = clock
         self._lock = threading.Lock()
         self._usage: UsageFile | None = None
+        # Whether the slot in the file is the one in memory.
+        self._is_published = True
         self._running: set[int] = set()
         self._records: dict[ChunkId, ChunkRecord] = {}
-        self._touched: dict[ChunkId, int] = {}
+        self._touched: dict[tuple[bytes, int], int] = {}
         self._next_uses = 0.0
         self._shown = SpaceTarget(0, self._limit, counted=False)
 
@@ -135,10 +137,11 @@ class SpaceAccount:
             lambda: self._shown.limit_bytes,
         )
 
-    def touch(self, chunk: ChunkId) -> None:
+    def touch(self, chunk: tuple[bytes, int]) -> None:
         """Note that bytes of a chunk were used. Never waits."""
-        if len(self._touched) < _TOUCHED_CHUNKS:
-            self._touched.setdefault(chunk, int(self._clock()))
+        touched = self._touched
+        if chunk not in touched and len(touched) < _TOUCHED_CHUNKS:
+            touched[chunk] = int(self._clock())
 
     def admit(self, chunk: ChunkId, new_bytes: int) -> bool:
         """Return whether `new_bytes` may be written to a chunk. Otherwise the write is dropped."""
@@ -154,6 +157,8 @@ class SpaceAccount:
     def wrote(self, chunk: ChunkId, allocated_bytes: int, added_bytes: int) -> None:
         """Note a write.
 
+        Other mounts see it after `publish`. Until then they see the space as reserved.
+
         Args:
             chunk: the chunk.
             allocated_bytes: disk space of its file after the write.
@@ -162,6 +167,11 @@ class SpaceAccount:
         with self._lock:
             self._take(self._open(), added_bytes)
             self._record(ChunkEvent.WRITTEN, chunk, allocated_bytes)
+
+    def publish(self) -> None:
+        """Show other mounts what `wrote` has noted. Call this after some writes."""
+        with self._lock:
+            self._publish()
 
     def removed(self, chunk: ChunkId, freed_bytes: int) -> None:
         """Note that the file of a chunk was removed, because its content was not valid."""
@@ -208,12 +218,14 @@ class SpaceAccount:
     def target(self) -> SpaceTarget:
         """Return what the cleaner has to reach."""
         with self._lock:
+            self._publish()
             self._shown = self._target(self._open())
             return self._shown
 
     def usage(self) -> UsageTable:
         """Return the disk space that each mount has taken."""
         with self._lock:
+            self._publish()
             return self._open().read()
 
     def evicted(self, chunks: int, freed_bytes: int) -> None:
@@ -280,9 +292,20 @@ class SpaceAccount:
         slot = usage.slot
         if slot is not None and added_bytes > 0:
             taken, reserved = slot.taken_bytes + added_bytes, slot.reserved_bytes - added_bytes
-            usage.publish(replace(slot, taken_bytes=taken, reserved_bytes=max(0, reserved)))
+            usage.slot = replace(slot, taken_bytes=taken, reserved_bytes=max(0, reserved))
+            self._is_published = False
+            if reserved < 0:
+                self._publish()
         elif slot is not None and added_bytes:
             usage.publish(replace(slot, freed_bytes=slot.freed_bytes - added_bytes))
+
+    def _publish(self) -> None:
+        """Write the slot, if it has changed since it was written."""
+        if not self._is_published:
+            self._is_published = True
+            usage = self._open()
+            if usage.slot is not None:
+                usage.publish(usage.slot)
 
     def _record(self, event: ChunkEvent, chunk: ChunkId, size: int) -> None:
         self._records.pop(chunk, None)
@@ -299,7 +322,10 @@ class SpaceAccount:
             self._next_uses = now + _USES_SECONDS
             touched, self._touched = self._touched, {}
             # Another thread may still add to `touched`, so it is copied by one operation.
-            records += [ChunkRecord(ChunkEvent.USED, *use) for use in list(touched.items())]
+            records += [
+                ChunkRecord(ChunkEvent.USED, ChunkId(*chunk), at)
+                for chunk, at in list(touched.items())
+            ]
         if not records:
             return
         descriptor = self._files.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)

@@ -6,9 +6,6 @@ Readahead requests the ranges that no block holds. READs and readahead use the s
 byte is requested twice. The fetcher never waits: it works in the call that begins a READ, or in a
 callback of the source, and calls `ReadRequest.wake` when the answer is complete.
 
-Before a READ is begun, `read_now` asks the lower tier, if there is one, for bytes at hand.
-Readahead does not ask it, because a window would occupy trio's thread for milliseconds.
-
 Invariants:
 
 1. The ranges in flight overlap neither each other nor a ready block.
@@ -118,16 +115,6 @@ class BlockFetcher:
         index.forget_reads()
         self._forget_if_empty(index)
         self._serve_queue()
-
-    def read_now(self, index: BlockIndex, offset: int, end: int) -> memoryview | None:
-        """Return bytes that no block holds, if the lower tier has all of them at hand.
-
-        The bytes do not become a block, because they are in memory already.
-        """
-        tier = self._lower_tier
-        if tier is None or (index.block_count and index.overlapping(offset, end)):
-            return None
-        return tier.read_now(index.key, offset, end - offset, index.final)
 
     def begin(self, request: ReadRequest) -> Outcome:
         """Begin a READ. If the READ is not done at return, `request.wake` is called later."""

@@ -4,8 +4,9 @@ Theory of operation: `OpenFile.read_cached` answers a READ from ready blocks at 
 function, without a task switch, also if the lower tier has the bytes at hand. `OpenFile.read`
 answers every other READ and may wait. Both pass the READ to the file's readahead planner. Readahead
 requests its ranges after the ranges of the READ, but in the same scheduler tick, so that all ranges
-travel in one message. Other tasks run only during an await. A READ that is not divided has only one
-await, in which it waits for its `ReadRequest`.
+travel in one message. It does not ask the lower tier for bytes at hand, because a window would
+occupy trio's thread for milliseconds. Other tasks run only during an await. A READ that is not
+divided has only one await, in which it waits for its `ReadRequest`.
 """
 
 from __future__ import annotations
@@ -267,8 +268,12 @@ class OpenFile:
 
     def _read_now(self, offset: int, end: int) -> memoryview | None:
         """Return the bytes of a READ that no block holds, if the lower tier has them at hand."""
-        resources = self._resources
-        content = resources.fetcher.read_now(self._index, offset, end)
+        resources, index = self._resources, self._index
+        tier = resources.lower_tier
+        if tier is None or (index.block_count and index.overlapping(offset, end)):
+            return None
+        # The bytes do not become a block, because they are in memory already.
+        content = tier.read_now(self.key, offset, end - offset, index.final)
         if content is None:
             return None
         counters = resources.counters

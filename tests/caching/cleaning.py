@@ -77,6 +77,7 @@ class OneMount:
         status = self.files.path_status(chunk.path)
         assert status is not None
         self.account.wrote(chunk, status.allocated_bytes, status.allocated_bytes)
+        self.account.publish()
         return True
 
     def write_unrecorded(self, chunk: ChunkId, size: int) -> None:

@@ -78,8 +78,8 @@ class FakeDisk:
         self.reads.append(read)
         return read
 
-    def touch(self, identity: bytes, offset: int) -> None:
-        self.touched.append((identity, offset))
+    def touch(self, chunk: tuple[bytes, int]) -> None:
+        self.touched.append(chunk)
 
     def write(
         self,

@@ -62,7 +62,7 @@ def test_the_number_of_open_files_is_bounded(directory: CacheDirectory) -> None:
 
 
 def test_the_limit_leaves_descriptors_for_the_rest_of_the_mount() -> None:
-    assert 1 <= open_files_limit() <= 256
+    assert 1 <= open_files_limit() <= 1024
 
 
 def test_files_are_closed_when_the_process_has_too_many(directory: CacheDirectory) -> None:

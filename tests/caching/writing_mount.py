@@ -43,6 +43,7 @@ def main(directory: Path, size: int, seed: int) -> None:
             status = files.path_status(chunk.path)
             if status is not None:
                 account.wrote(chunk, status.allocated_bytes, status.allocated_bytes)
+                account.publish()
         else:
             time.sleep(0.001)
 

@@ -76,6 +76,7 @@ class MountedCache(MountedStore):
         result = self.store.write(written.identity, written.size, offset, content)
         if result.allocated_bytes:
             self.account.wrote(chunk, result.allocated_bytes, result.added_bytes)
+            self.account.publish()
         if result.complete:
             self.store.check_object(written.identity, written.size, written.crc)
         return True
