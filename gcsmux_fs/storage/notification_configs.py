@@ -78,6 +78,8 @@ class BucketNotifications:
         self._headers = dict(headers)
         self._verify: bool | str = True if ca_file is None else str(ca_file)
         self._session = requests.Session()
+        # Without this, requests would replace the token by a password of ~/.netrc.
+        self._session.auth = lambda request: request
 
     def close(self) -> None:
         """Close the connections."""
