@@ -193,6 +193,7 @@ def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | No
     if not metageneration or (size != "0" and not _number(size)):
         return None
     try:
+        # `intern` makes equal texts one object in memory. It raises TypeError for anything else.
         updated = dt.datetime.fromisoformat(resource["updated"])
         metadata = resource.get("metadata")
         return ObjectInfo(
@@ -202,9 +203,9 @@ def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | No
             mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
             metageneration=metageneration,
             crc32c=_checksum(resource.get("crc32c")),
-            content_type=_shared(resource.get("contentType", "")),
-            content_encoding=_shared(resource.get("contentEncoding", "")),
-            storage_class=_shared(resource.get("storageClass", "")),
+            content_type=sys.intern(resource.get("contentType", "")),
+            content_encoding=sys.intern(resource.get("contentEncoding", "")),
+            storage_class=sys.intern(resource.get("storageClass", "")),
             metadata=_texts(metadata) if metadata else _NO_METADATA,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
@@ -223,13 +224,6 @@ def _checksum(text: str | None) -> int | None:
     if len(data) != 4:
         raise ValueError("malformed crc32c")
     return int.from_bytes(data, "big")
-
-
-def _shared(text: object) -> str:
-    """Return a text that occurs in many objects, as one object in memory."""
-    if type(text) is not str:
-        raise TypeError("not a text")
-    return sys.intern(text)
 
 
 def _texts(metadata: Mapping[str, str]) -> dict[str, str]:

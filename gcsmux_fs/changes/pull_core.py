@@ -68,7 +68,7 @@ class PullCore:
         random: Random,
         counters: FeedCounters,
         *,
-        skip_before: float = -math.inf,
+        skip_before: float,
     ) -> None:
         self.state = PullState.CLOSED
         #: Number of the current stream, from 1; 0 before the first stream.
@@ -80,8 +80,7 @@ class PullCore:
         self._ledger = DeliveryLedger(policy)
         self._actions: list[PullAction] = []
         self._sending = False
-        # Time at which the current stream was opened, and at which the service answered it.
-        self._opened_at = 0.0
+        # Time at which the service answered the current stream.
         self._answered_at = math.inf
         # Time of the latest response of any stream.
         self._heard_at: float | None = None
@@ -121,15 +120,12 @@ class PullCore:
     @property
     def _silent_at(self) -> float:
         """Time at which the stream counts as dead, if no response arrives before."""
-        if self.state is PullState.OPENING:
-            return self._opened_at + self._policy.open
-        return self._unanswered_since + self._policy.answer
+        is_opening = self.state is PullState.OPENING
+        return self._unanswered_since + (self._policy.open if is_opening else self._policy.answer)
 
     @property
     def _unanswered_since(self) -> float:
         """Time at which the current keep-alive was sent or became due; it may wait to be sent."""
-        if self.state is PullState.OPENING:
-            return self._opened_at
         return min(self._pinged_at, self._ping_due)
 
     def take_actions(self) -> list[PullAction]:
@@ -277,8 +273,7 @@ class PullCore:
         self._counters.changes_streams_opened += 1
         self.stream += 1
         self._sending = True  # the opening message
-        self._opened_at = now
-        self._answered_at = self._pinged_at = math.inf
+        self._pinged_at = math.inf
         self._ping_due = now
         self._settled = self._may_be_quiet = False
         self._move(event, detail)

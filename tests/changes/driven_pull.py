@@ -74,7 +74,7 @@ class DrivenPull:
 
     def start(self) -> None:
         self.core.start(self.now)
-        self._act()
+        self.act()
 
     def open(self) -> None:
         """Start the core, and answer its first keep-alive."""
@@ -84,29 +84,29 @@ class DrivenPull:
     def answer(self, *ack_ids: str, publish_time: float = 1000.0, stream: int = 0) -> None:
         response = PullResponse(messages(*ack_ids, publish_time=publish_time))
         self.core.on_message(stream or self.core.stream, response, self.now)
-        self._act()
+        self.act()
 
     def end(self, code: StatusCode, message: str = "", *, stream: int = 0, **more: object) -> None:
         if not stream:
             self._has_call = self.unconfirmed = False
         self.core.on_end(stream or self.core.stream, end(code, message, **more), self.now)
-        self._act()
+        self.act()
 
     def confirm(self, stream: int = 0) -> None:
         if not stream:
             assert self.unconfirmed
             self.unconfirmed = False
         self.core.on_sent(stream or self.core.stream, self.now)
-        self._act()
+        self.act()
 
     def take(self, most: int = 1000) -> list[str]:
         taken = [message.ack_id for message in self.core.take_messages(most, self.now)]
-        self._act()
+        self.act()
         return taken
 
     def close(self) -> None:
         self.core.close()
-        self._act()
+        self.act()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and call the core at each of its deadlines."""
@@ -115,15 +115,16 @@ class DrivenPull:
             self.now = max(self.now, self.core.deadline)
             before = self.core.deadline
             self.core.on_timer(self.now)
-            self._act()
+            self.act()
             assert self.core.deadline > before, "the core wants to be called again at once"
         self.now = stop
 
     def suspend(self, seconds: float) -> None:
         self.core.on_suspended(seconds, self.now)
-        self._act()
+        self.act()
 
-    def _act(self) -> None:
+    def act(self) -> None:
+        """Record the actions of the core, and confirm what it sends."""
         while actions := self.core.take_actions():
             for action in actions:
                 match action:

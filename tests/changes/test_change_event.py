@@ -81,6 +81,7 @@ def test_the_checksum_is_optional() -> None:
     [
         {"name": "another"},
         {"generation": "8"},
+        {"generation": "6"},
         {"metageneration": "0"},
         {"metageneration": None},
         {"size": "-1"},
@@ -93,6 +94,8 @@ def test_the_checksum_is_optional() -> None:
         {"updated": None},
         {"crc32c": "yZRlqg"},
         {"crc32c": "yZRlqtk="},
+        {"crc32c": "yZQ="},
+        {"crc32c": "yZRl qg=="},
         {"crc32c": 5},
         {"contentType": 5},
         {"contentEncoding": ["gzip"]},
@@ -127,6 +130,7 @@ def test_a_message_without_an_attribute_is_foreign(missing: str) -> None:
     ("attribute", "text", "why"),
     [
         ("bucketId", "bucket2", "another bucket"),
+        ("bucketId", "a-bucket", "another bucket"),
         ("eventType", "OBJECT_RENAME", "eventType is unknown"),
         ("objectId", "", "malformed"),
         ("objectGeneration", "", "malformed"),
@@ -154,6 +158,13 @@ def test_the_largest_generation() -> None:
 @pytest.mark.parametrize("text", ["", "noon", "2026-11-30T21:00:00"])
 def test_an_unknown_time_is_zero(text: str) -> None:
     assert parsed(eventTime=text).event_time == 0.0
+
+
+def test_the_defaults_of_a_change() -> None:
+    change = Change(ChangeKind.DELETE, "a", 7)
+    assert (change.metageneration, change.event_time, change.publish_time) == (0, 0.0, 0.0)
+    assert (change.overwrote, change.overwritten_by, change.info) == (0, 0, None)
+    assert repr(change) == "<Change OBJECT_DELETE 'a'#7.0 overwrote=0 overwritten_by=0>"
 
 
 TEXTS = st.text(max_size=8) | st.sampled_from(["7", "a/b", BUCKET, "OBJECT_DELETE", "1" * 30])

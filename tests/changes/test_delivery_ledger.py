@@ -76,7 +76,16 @@ def test_an_order_has_a_limited_size() -> None:
 def test_an_id_of_any_size_is_sent() -> None:
     ledger = ledger_with("x" * MAX_ORDER_BYTES * 2)
     ledger.take(1, 0.0)
-    assert len(orders_of(ledger, 1.0)) == 1
+    (order,) = orders_of(ledger, 1.0)
+    assert len(order.ack_ids) == 1
+
+
+def test_each_id_has_its_own_size() -> None:
+    large = "x" * (MAX_ORDER_BYTES * 3 // 4)
+    ledger = ledger_with(large, "small", large)
+    ledger.take(3, 0.0)
+    (order,) = orders_of(ledger, 1.0)
+    assert order.ack_ids == (large, "small")
 
 
 def test_the_deadline_of_waiting_messages_is_extended_halfway() -> None:

@@ -110,16 +110,16 @@ def closed(_driven: DrivenPull) -> None:
     pass
 
 
-def late_answer(driven: DrivenPull) -> None:
-    driven.answer("late", stream=driven.core.stream + 7)
+def late_answer(driven: DrivenPull, stream: int) -> None:
+    driven.answer("late", stream=stream)
 
 
-def late_end(driven: DrivenPull) -> None:
-    driven.end(StatusCode.UNAVAILABLE, stream=driven.core.stream + 7)
+def late_end(driven: DrivenPull, stream: int) -> None:
+    driven.end(StatusCode.UNAVAILABLE, stream=stream)
 
 
-def late_sent(driven: DrivenPull) -> None:
-    driven.confirm(stream=driven.core.stream + 7)
+def late_sent(driven: DrivenPull, stream: int) -> None:
+    driven.confirm(stream=stream)
 
 
 STATES = {
@@ -133,15 +133,32 @@ STATES = {
 @pytest.mark.parametrize("state", PullState)
 @pytest.mark.parametrize("late", [late_answer, late_end, late_sent])
 def test_an_event_of_another_stream_changes_nothing(
-    state: PullState, late: Callable[[DrivenPull], None]
+    state: PullState, late: Callable[[DrivenPull, int], None]
 ) -> None:
     driven = DrivenPull()
+    driven.confirms = False
     STATES[state](driven)
     before = driven.core.deadline, len(driven.orders), len(driven.transitions)
-    late(driven)
+    late(driven, driven.core.stream + 7)
     assert driven.core.state is state
     assert (driven.core.deadline, len(driven.orders), len(driven.transitions)) == before
     assert driven.core.queued == 0
+    assert driven.counters.changes_stale_events == 1
+
+
+@pytest.mark.parametrize("late", [late_answer, late_end, late_sent])
+def test_an_event_of_the_stream_before_changes_nothing(
+    late: Callable[[DrivenPull, int], None],
+) -> None:
+    driven = DrivenPull()
+    driven.open()
+    driven.confirms = False
+    lose(driven)
+    assert driven.core.stream == 2
+    late(driven, 1)
+    assert driven.core.state is PullState.OPENING
+    assert driven.core.queued == 0
+    assert driven.keep_alives == 1
     assert driven.counters.changes_stale_events == 1
 
 
