@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gcsmux_fs.history.as_of_store import AsOfStore
+from gcsmux_fs.history.lifetimes import alive_by_name, is_alive
 from gcsmux_fs.model.errors import NotFound
 
 from .fake_versions import FakeVersions, keys_at, version
@@ -116,6 +117,22 @@ def test_a_lookup_finds_the_generation_that_existed(
         assert found == expected
 
     trio.run(run)
+
+
+@pytest.mark.parametrize(
+    ("created", "ended", "at", "alive"),
+    [(5, None, 4, False), (5, None, 5, True), (5, 7, 6, True), (5, 7, 7, False), (5, 5, 5, False)],
+)
+def test_a_generation_exists_from_its_creation_until_before_its_end(
+    created: int, ended: int | None, at: int, alive: bool
+) -> None:
+    assert is_alive(version("a", created, ended), at * SECOND) is alive
+
+
+def test_of_two_generations_at_the_same_time_the_newer_one_counts() -> None:
+    older, newer = version("a", 1, 9), version("a", 3)
+    for versions in ([older, newer], [newer, older]):
+        assert alive_by_name(versions, 5 * SECOND) == {"a": newer}
 
 
 async def test_no_time_after_the_shown_moment_is_shown() -> None:

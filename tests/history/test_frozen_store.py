@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import trio
@@ -13,10 +13,11 @@ from gcsmux_fs.history.freeze_format import FreezeHeader, digest_of, lines_of, l
 from gcsmux_fs.history.frozen_names import FrozenNames
 from gcsmux_fs.history.frozen_store import FrozenStore, NotFrozen
 from gcsmux_fs.model.errors import NotFound
+from gcsmux_fs.model.object_versions import ObjectVersion
+from gcsmux_fs.model.values import ListingPage
 from tests.namespace.fake_store import FakeStore
 
-if TYPE_CHECKING:
-    from gcsmux_fs.model.values import ListingPage
+from .fake_versions import FakeVersions
 
 NAMES = ["a", "a-b", "a/", "a/b", "a/b/c", "a/d", "b", "b/", "b/a", "c//", "c//d", "d\U0010ffff"]
 HEADER = FreezeHeader("bucket", "")
@@ -64,7 +65,9 @@ async def ask(store: FrozenStore, query: Query) -> Answer:
             start_at=query.start_at,
             end_before=query.end_before,
         )
-        keys = sorted({*(info.name for info in page.objects), *page.prefixes})
+        names = [info.name for info in page.objects]
+        assert names == sorted(set(names)), "no name appears twice"
+        keys = sorted({*names, *page.prefixes})
         assert not keys or keys[0] > last or not last
         last = keys[-1] if keys else last
         objects |= {info.name: info.generation for info in page.objects}
@@ -185,6 +188,43 @@ async def test_closed_names_tell_unknown_names_from_absent_ones() -> None:
         await ask(closed, Query(""))
     assert bucket.take_requests() == []
     assert closed.counters.frozen_refusals == 2
+
+
+class SplittingStore(FakeStore):
+    """Its pages may end between a folder and its placeholder object."""
+
+    max_entries = 1
+    folders_first = False
+
+    async def list_objects(self, prefix: str, **options: Any) -> ListingPage:
+        versions = [ObjectVersion(info, 0) for info in self._objects.values()]
+        fake = FakeVersions(
+            versions, max_entries=self.max_entries, folders_first=self.folders_first
+        )
+        page = await fake.list_versions(prefix, **options)
+        infos = tuple(version.info for version in page.versions)
+        return ListingPage(infos, page.prefixes, page.next_page_token)
+
+
+@pytest.mark.parametrize("folders_first", [False, True])
+async def test_a_page_may_end_between_a_folder_and_its_placeholder(folders_first: bool) -> None:
+    bucket = SplittingStore()
+    bucket.folders_first = folders_first
+    bucket.put("a", "a/", "a/b", "c/", "d")
+    store = FrozenStore(bucket, FrozenNames())
+    objects, folders, _ = await ask(store, Query(""))
+    assert folders == {"a/", "c/"}
+    assert {"a", "d"} <= set(objects) <= {"a", "a/", "c/", "d"}
+    assert await ask(store, Query("")) == (objects, folders, True)
+
+
+@pytest.mark.parametrize("folders_first", [False, True])
+async def test_a_placeholder_on_the_next_page_is_found(folders_first: bool) -> None:
+    bucket = SplittingStore()
+    bucket.max_entries, bucket.folders_first = 2, folders_first
+    bucket.put("0", "a/", "a/b")
+    objects, folders, _ = await ask(FrozenStore(bucket, FrozenNames()), Query(""))
+    assert (objects, folders) == ({"0": 1, "a/": 2}, {"a/"})
 
 
 async def test_two_lookups_at_the_same_time_show_the_first_answer() -> None:
