@@ -5,10 +5,14 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.notifications.route_survey import BucketCalls, PubsubCalls
 
-__all__ = ["RouteAction", "RouteStep", "StepKind"]
+if TYPE_CHECKING:
+    from gcsmux_fs.model.errors import StorageError
+
+__all__ = ["RouteAction", "RouteStep", "StepKind", "unknown_step"]
 
 RouteAction = Callable[[PubsubCalls, BucketCalls], object]
 """Makes the calls of one step."""
@@ -46,3 +50,18 @@ class RouteStep:
     command: str = ""
     action: RouteAction | None = None
     is_vital: bool = True
+
+
+def unknown_step(
+    what: str,
+    error: StorageError,
+    *,
+    command: str = "",
+    action: RouteAction | None = None,
+    is_vital: bool = True,
+) -> RouteStep:
+    """Return the step for a part that could not be read because of `error`."""
+    reason = error.message if error.code is None else f"{error.message} [{error.code.name}]"
+    return RouteStep(
+        StepKind.UNKNOWN, what, reason, command=command, action=action, is_vital=is_vital
+    )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.notifications import gcloud_commands
 from gcsmux_fs.notifications.change_route import MARK, PUBLISHER_ROLE, SUBSCRIBER_ROLE
-from gcsmux_fs.notifications.route_steps import RouteStep, StepKind
+from gcsmux_fs.notifications.route_steps import RouteStep, StepKind, unknown_step
 from gcsmux_fs.storage.notification_configs import EVENT_TYPES, JSON_PAYLOAD, NotificationConfig
 from gcsmux_fs.storage.pubsub_admin import SubscriptionFacts
 
@@ -84,10 +84,6 @@ def config_fault(config: NotificationConfig, prefix: str) -> str:
     return ""
 
 
-def _unknown(what: str, error: StorageError, command: str, action: RouteAction) -> RouteStep:
-    return RouteStep(StepKind.UNKNOWN, what, str(error), command=command, action=action)
-
-
 def _unseen(
     survey: RouteSurvey, what: str, error: StorageError, command: str, action: RouteAction
 ) -> RouteStep:
@@ -96,8 +92,8 @@ def _unseen(
     So an account that may create only subscriptions can add one to a topic.
     """
     if survey.topic is None or isinstance(survey.topic, StorageError):
-        return _unknown(what, error, command, action)
-    return RouteStep(StepKind.UNKNOWN, what, str(error), command=command, is_vital=False)
+        return unknown_step(what, error, command=command, action=action)
+    return unknown_step(what, error, command=command, is_vital=False)
 
 
 def _topic_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
@@ -109,7 +105,7 @@ def _topic_step(route: ChangeRoute, survey: RouteSurvey) -> RouteStep:
         pubsub.create_topic(name, dict([MARK]))
 
     if isinstance(survey.topic, StorageError):
-        return _unknown(what, survey.topic, command, create)
+        return unknown_step(what, survey.topic, command=command, action=create)
     if survey.topic is not None:
         return RouteStep(StepKind.KEEP, what)
     return RouteStep(StepKind.CREATE, what, command=command, action=create)
@@ -192,7 +188,7 @@ def _subscription_step(
         pubsub.create_subscription(full_name, wanted)
 
     if isinstance(existing, StorageError):
-        return _unknown(what, existing, command, create)
+        return unknown_step(what, existing, command=command, action=create)
     if existing is None:
         return RouteStep(StepKind.CREATE, what, command=command, action=create)
     if fault := subscription_fault(existing, wanted.topic):
@@ -215,7 +211,7 @@ def _subscriber_step(name: SubscriptionName, member: str, survey: RouteSurvey) -
         pubsub.grant(full_name, SUBSCRIBER_ROLE, member)
 
     if isinstance(present, StorageError):
-        return _unknown(what, present, command, grant)
+        return unknown_step(what, present, command=command, action=grant)
     if member in present:
         return RouteStep(StepKind.KEEP, what)
     return RouteStep(StepKind.CREATE, what, command=command, action=grant)

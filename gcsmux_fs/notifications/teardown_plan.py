@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.notifications import gcloud_commands
 from gcsmux_fs.notifications.change_route import MARK
-from gcsmux_fs.notifications.route_steps import RouteStep, StepKind
+from gcsmux_fs.notifications.route_steps import RouteStep, StepKind, unknown_step
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ def plan_teardown(route: ChangeRoute, survey: RouteSurvey) -> list[RouteStep]:
     rest = survey.topic_subscriptions
     if isinstance(rest, StorageError):
         what = f"topic {route.topic}"
-        return [*steps, RouteStep(StepKind.UNKNOWN, what, str(rest))]
+        return [*steps, unknown_step(what, rest)]
     deleted = {str(name) for name in route.subscriptions} - {
         step.what.rpartition(" ")[2] for step in steps if step.kind is not StepKind.DELETE
     }
@@ -50,7 +50,7 @@ def _subscription_step(name: SubscriptionName, survey: RouteSurvey) -> RouteStep
     if facts is None:
         return None
     if isinstance(facts, StorageError):
-        return RouteStep(StepKind.UNKNOWN, what, str(facts))
+        return unknown_step(what, facts)
     if not _is_ours(facts.labels):
         return RouteStep(StepKind.KEEP, what, _NOT_OURS)
 
@@ -70,7 +70,7 @@ def _config_steps(
 ) -> Iterator[RouteStep]:
     if isinstance(survey.configs, StorageError):
         what = f"notification configuration of {route.address} for {route.topic}"
-        yield RouteStep(StepKind.UNKNOWN, what, str(survey.configs))
+        yield unknown_step(what, survey.configs)
         return
     for config in survey.configs:
         if config.topic != str(route.topic):
@@ -113,7 +113,7 @@ def _topic_steps(route: ChangeRoute, survey: RouteSurvey, others: list[str]) -> 
     if survey.topic is None:
         return
     if isinstance(survey.topic, StorageError):
-        yield RouteStep(StepKind.UNKNOWN, what, str(survey.topic))
+        yield unknown_step(what, survey.topic)
     elif not _is_ours(survey.topic):
         detail = f"{_NOT_OURS}; so the permission of Cloud Storage to publish on it stays, too"
         yield RouteStep(StepKind.KEEP, what, detail)
