@@ -88,7 +88,8 @@ class SubmountSearch:
                 return self._search()
             finally:
                 os.close(self._proc)
-        except OSError:
+        except (OSError, ValueError):
+            # A table cannot be read, or has an unknown format.
             return True
 
     def _search(self) -> bool:

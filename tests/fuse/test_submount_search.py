@@ -124,6 +124,11 @@ def test_hidden_processes_may_have_a_submount(proc: FakeProc) -> None:
     assert search.found()
 
 
+def test_a_table_of_an_unknown_format_may_have_a_submount(proc: FakeProc) -> None:
+    proc.process("self", "mnt:[1]", "unknown\n")
+    assert proc.search().found()
+
+
 def test_a_machine_without_proc_may_have_a_submount(tmp_path: Path) -> None:
     assert SubmountSearch(OURS, tmp_path / "absent").found()
 
