@@ -8,8 +8,9 @@ takes a microsecond, and the lookups are answered from the namespace's cache. No
 is sent, because the others concern single inodes, or wait for locks.
 
 1. The first change is notified at once. The next notification follows after `BATCH_SECONDS` at the
-   earliest, for all changes of this time. The search of rule 2 takes at most a twentieth of the
-   time, because READs wait meanwhile.
+   earliest, for all changes of this time. The search of rule 2 takes at most a twentieth of a
+   processor, because READs wait meanwhile, unless the pause would be longer than
+   `_MAX_PAUSE_SECONDS`.
 2. The notification makes the kernel unmount each file system that is mounted on a directory of this
    mount. So it is sent only after a search has found none (see `submount_search`).
 3. While notifications are possible, the kernel may cache a name for `LONG_NAME_SECONDS`, otherwise
@@ -29,6 +30,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
@@ -58,8 +60,10 @@ per name in use."""
 SHORT_NAME_SECONDS = 1.0
 """How long the kernel may cache names that it cannot drop. A change shows after this time."""
 
-# The pause after a search, in times of its duration.
+# The pause after a search, in times of its processor time.
 _PAUSE_PER_SEARCH = 19
+# Maximum pause. A change shows later by half of it on average, if changes follow one another.
+_MAX_PAUSE_SECONDS = 0.1
 # Minimum pause between two searches while a submount exists.
 _SUBMOUNT_PAUSE_SECONDS = 1.0
 # A search that takes longer runs in a thread, because the loop answers no request meanwhile.
@@ -95,7 +99,7 @@ class EpochNotifier:
     Args:
         names: writes the notifications.
         on_dropped: called when the kernel has dropped all names.
-        clock: returns the time in seconds.
+        processor_clock: returns the processor time of the calling thread.
         mount_table: the mount table of this process.
         run_in_thread: runs a function in a worker thread.
     """
@@ -105,13 +109,13 @@ class EpochNotifier:
         names: NamePruner,
         *,
         on_dropped: Callable[[], None] = lambda: None,
-        clock: Callable[[], float] = trio.current_time,
+        processor_clock: Callable[[], float] = time.thread_time,
         mount_table: str = "/proc/self/mountinfo",
         run_in_thread: Callable[[Callable[[], bool]], Awaitable[bool]] = trio.to_thread.run_sync,
     ) -> None:
         self._names = names
         self._on_dropped = on_dropped
-        self._clock = clock
+        self._processor_clock = processor_clock
         self._mount_table = mount_table
         self._run_in_thread = run_in_thread
         self._counters = EpochCounters()
@@ -175,11 +179,10 @@ class EpochNotifier:
 
     async def _work(self) -> float:
         """Search, notify if there are changes, and return how long to pause."""
-        began = self._clock()
         has_submount = await self._search()
-        self._search_seconds = self._clock() - began
         self._set_limit(has_submount=has_submount)
         pause = max(BATCH_SECONDS, _PAUSE_PER_SEARCH * self._search_seconds)
+        pause = min(pause, _MAX_PAUSE_SECONDS)
         if has_submount:
             self._counters.changes_epochs_withheld += self._has_changes
             return max(pause, _SUBMOUNT_PAUSE_SECONDS)
@@ -192,12 +195,18 @@ class EpochNotifier:
 
     async def _search(self) -> bool:
         if self._search_seconds < _MAX_LOOP_SECONDS:
-            return self._is_mounted_on()
+            return self._search_here()
         try:
-            return await self._run_in_thread(self._is_mounted_on)
+            return await self._run_in_thread(self._search_here)
         except RuntimeError:
             # No further thread can be started.
-            return self._is_mounted_on()
+            return self._search_here()
+
+    def _search_here(self) -> bool:
+        began = self._processor_clock()
+        has_submount = self._is_mounted_on()
+        self._search_seconds = self._processor_clock() - began
+        return has_submount
 
     def _set_limit(self, *, has_submount: bool) -> None:
         if has_submount is self._had_submount:

@@ -6,6 +6,7 @@ import errno
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import pytest
 import trio
 import trio.testing
 
@@ -19,8 +20,6 @@ from gcsmux_fs.fuse.name_pruning import EPOCH_MESSAGE, NamePruner
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-    import pytest
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -134,22 +133,34 @@ async def test_an_older_kernel_gets_no_notification_and_short_names() -> None:
         assert kernel.name_seconds == SHORT_NAME_SECONDS
 
 
-async def test_a_slow_search_takes_at_most_a_twentieth_of_the_time() -> None:
+@pytest.mark.parametrize(
+    ("search_seconds", "pause_seconds"), [(0.0, BATCH_SECONDS), (0.002, 0.038), (0.05, 0.1)]
+)
+async def test_the_pause_depends_on_the_processor_time_of_a_search(
+    search_seconds: float, pause_seconds: float
+) -> None:
     kernel = Kernel()
+    processor_time = 0.0
 
-    async def search_slowly(search: Callable[[], bool]) -> bool:
-        await trio.sleep(0.05)
+    async def run_in_thread(search: Callable[[], bool]) -> bool:
         return search()
 
+    def search() -> bool:
+        nonlocal processor_time
+        processor_time += search_seconds
+        return False
+
     notifier = EpochNotifier(
-        kernel.names, mount_table="/does-not-exist", run_in_thread=search_slowly
+        kernel.names,
+        processor_clock=lambda: processor_time,
+        mount_table="/does-not-exist",
+        run_in_thread=run_in_thread,
     )
-    notifier._search_seconds = 0.05
-    notifier.start(kernel.search)
+    notifier.start(search)
     async with trio.open_nursery() as tasks:
         tasks.start_soon(notifier.run)
         for _ in range(1000):
             notifier.note()
-            await trio.sleep(0.01)
+            await trio.sleep(0.001)
         tasks.cancel_scope.cancel()
-    assert 9 <= len(kernel.notified) <= 11
+    assert 0.9 < len(kernel.notified) * pause_seconds < 1.2
