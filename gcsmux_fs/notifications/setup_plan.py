@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["config_fault", "plan_setup", "subscription_fault", "wanted_subscription"]
 
-# How long a delivered message may stay unacknowledged. A mount acknowledges within milliseconds; a
-# suspended machine gets the message again after this time.
-_ACK_DEADLINE_SECONDS = 60
+# How long a delivered message may stay unacknowledged, the minimum of Pub/Sub. A mount acknowledges
+# within milliseconds. Messages of a broken stream are delivered again after this time.
+_ACK_DEADLINE_SECONDS = 10
 # How long messages wait for a mount that is away. A mount that was cut off for 10 minutes asks for
 # everything again, so older messages only have to be skipped at its next start.
 _RETENTION_SECONDS = 3600
