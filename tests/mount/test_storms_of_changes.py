@@ -91,7 +91,7 @@ def test_a_mount_answers_after_a_storm_of_changes_and_killed_programs(
             storm = killer.call(programs.storm, str(mounted.path), _NAMES, 80, 1, True)
         assert storm.stuck == 0
         assert storm.killed > 350
-        assert mounted.statistics()["changes_epochs"] > 5
+        assert mounted.statistics()["changes_applied"] > 1_000
         # Since `storm` has killed its last process, no process has used the mount. A frozen mount
         # would not answer now.
         emulator.write("last", b"the last change")
@@ -118,7 +118,7 @@ def test_a_mount_killed_in_a_storm_of_changes_leaves_no_process_in_state_d(
             killer.begin(programs.storm, str(mounted.path), _NAMES, 40, 2, True)
             epochs = mounted.statistics()["changes_epochs"]
             wait_until(
-                lambda: mounted.statistics()["changes_epochs"] > epochs + 2, "changes arrive"
+                lambda: mounted.statistics()["changes_epochs"] > epochs, "changes arrive"
             )
             mounted.process.send_signal(signal.SIGKILL)
             mounted.process.wait(END_SECONDS)
