@@ -117,9 +117,7 @@ def test_a_mount_killed_in_a_storm_of_changes_leaves_no_process_in_state_d(
         with _storming(emulator, subscription):
             killer.begin(programs.storm, str(mounted.path), _NAMES, 40, 2, True)
             epochs = mounted.statistics()["changes_epochs"]
-            wait_until(
-                lambda: mounted.statistics()["changes_epochs"] > epochs, "changes arrive"
-            )
+            wait_until(lambda: mounted.statistics()["changes_epochs"] > epochs, "changes arrive")
             mounted.process.send_signal(signal.SIGKILL)
             mounted.process.wait(END_SECONDS)
             storm = killer.answer()
