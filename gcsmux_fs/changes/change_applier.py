@@ -15,6 +15,7 @@ from gcsmux_fs.changes.change_event import ChangeKind
 from gcsmux_fs.changes.change_order import ChangeOrder
 from gcsmux_fs.metrics.registry import counter
 from gcsmux_fs.model.values import ObjectKey
+from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES
 from gcsmux_fs.namespace.object_change import ObjectChange
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class _ApplyCounters:
         "changes", "Changes of the bucket that were known already, or older than what was known."
     )
     changes_elsewhere: int = counter(
-        "changes", "Changes of objects outside of the directory that is mounted."
+        "changes", "Changes of objects that are not in the directory that is mounted."
     )
     changes_contradicting: int = counter(
         "changes", "Changes that contradict earlier ones, so that the service has to be asked."
@@ -87,8 +88,10 @@ class ChangeApplier:
         offset = self._clock() - self._wall()
         newest: list[ObjectChange] = []
         is_held = False
+        root = self._names.root
         for change in changes:
-            if not change.name.startswith(self._names.root):
+            name = change.name
+            if not name.startswith(root) or len(name) > MAX_OBJECT_NAME_BYTES:
                 self._counters.changes_elsewhere += 1
                 continue
             self._release_dead(change)
@@ -97,7 +100,7 @@ class ChangeApplier:
                 self._counters.changes_old += 1
             elif verdict.is_contradiction:
                 self._counters.changes_contradicting += 1
-                self._invalidate(change.name)
+                self._invalidate(name)
                 is_held = True
             else:
                 generation, metageneration, exists, happened_at, _ = verdict
@@ -105,7 +108,7 @@ class ChangeApplier:
                 source = change if exists and generation == change.generation else None
                 newest.append(
                     ObjectChange(
-                        change.name,
+                        name,
                         generation,
                         metageneration,
                         exists,

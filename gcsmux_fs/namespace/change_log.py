@@ -47,6 +47,15 @@ class ChangeLog:
         if len(changes) > self._limit:
             _, (self.dropped_at, _) = changes.popitem(last=False)
 
+    def forget(self, name: str) -> None:
+        """Drop the change of an object, because only the service knows what the object is now."""
+        self._changes.pop(name, None)
+
+    def forget_below(self, prefix: str) -> None:
+        """Drop the changes of all objects whose names begin with `prefix`."""
+        for name in [name for name in self._changes if name.startswith(prefix)]:
+            del self._changes[name]
+
     def reaches_back(self, seconds: float) -> bool:
         """Return whether the log has all changes of the last `seconds` before its newest one."""
         return self.dropped_at <= self._newest_at - seconds or self.dropped_at == -math.inf

@@ -45,8 +45,9 @@ _MORE_ENTRIES_OF_SPECIAL = 2
 _PAIR_OVERHEAD_BYTES = 200
 # Maximum number of changes that wait for the later pages of a listing: 2 MB.
 _MAX_PENDING = 4096
-# Stands after the name of an entry whose folder was invalidated.
+# Stand after the name of an entry whose folder, or whose placeholder object, was invalidated.
 _FOLDER = b"/"
+_FOLDER_OBJECT = b"//"
 
 
 class CachedListing:
@@ -83,9 +84,10 @@ class CachedListing:
         self.ranges = ListingRanges(location)
         #: Pages that were requested ahead, and are in flight or wait for the pages before them.
         self.ahead: dict[PageRequest, Flight[ListingPage]] = {}
-        #: The changes of objects and folders that are on later pages, by name. The service may
-        #: have left them out of a page that was requested before the change.
-        self.pending: dict[str, ObjectChange] = {}
+        #: The changes of objects and folders that are on later pages, by name, and by whether it is
+        #: the object with the name of the folder that has changed. The service may have left them
+        #: out of a page that was requested before the change.
+        self.pending: dict[tuple[str, bool], ObjectChange] = {}
         #: The weight that the cache has counted, and the number of edits until then.
         self.counted_weight = 0
         self.counted_edits = 0
@@ -97,8 +99,8 @@ class CachedListing:
         self.kept_pages: list[ListingPage] | None = None
         #: True if no entry was invalidated since the listing began.
         self.trusts_all = True
-        # The file names of the invalidated entries, and of those with an invalidated folder, with
-        # a slash; None if all entries are invalidated.
+        # The file names of the invalidated entries, and, with `_FOLDER` or `_FOLDER_OBJECT`, of the
+        # entries that depend on something invalidated; None if all entries are invalidated.
         self._distrusted: set[bytes] | None = set()
         self._starts: list[int] = []
         self._asked_at: list[float] = []
@@ -122,7 +124,7 @@ class CachedListing:
         if self.trusts_all:
             return True
         known = self._distrusted
-        return known is not None and name not in known and name + _FOLDER not in known
+        return known is not None and known.isdisjoint((name, name + _FOLDER, name + _FOLDER_OBJECT))
 
     def distrust(self, name: bytes) -> None:
         """Invalidate the entry with this file name, whether or not the listing has one."""
@@ -133,6 +135,10 @@ class CachedListing:
     def distrust_folder(self, name: bytes) -> None:
         """Invalidate whether there is a folder that has or changes the entry `name`."""
         self.distrust(name + _FOLDER)
+
+    def distrust_folder_object(self, name: bytes) -> None:
+        """Invalidate what the placeholder object of the folder `name` is."""
+        self.distrust(name + _FOLDER_OBJECT)
 
     def trust(self, *names: bytes) -> None:
         """Undo `distrust`, because the entries were changed to what is right.
@@ -147,6 +153,11 @@ class CachedListing:
         """Undo `distrust_folder`."""
         if self._distrusted:
             self.trust(*[name + _FOLDER for name in names])
+
+    def trust_folder_object(self, name: bytes) -> None:
+        """Undo `distrust_folder_object`."""
+        if self._distrusted:
+            self.trust(name + _FOLDER_OBJECT)
 
     @property
     def has_trusted_entry(self) -> bool:

@@ -81,7 +81,7 @@ def patch_object(cached: CachedListing, spelling: Spelling, change: ObjectChange
     listing, target = cached.listing, spelling.target
     reach = listing.reach(target)
     if reach is not Reach.SHOWN:
-        cached.pending[target] = change
+        cached.pending[target, False] = change
         if reach is Reach.AHEAD:
             return True
         held = listing.held(target)
@@ -115,7 +115,7 @@ def patch_own_object(cached: CachedListing, change: ObjectChange) -> bool:
     """Apply the change of the object that is named like the directory, with the slash."""
     listing = cached.listing
     if not listing.pages:
-        cached.pending[change.name] = change
+        cached.pending[change.name, True] = change
         return True
     known = listing.placeholder
     name = content_name()
@@ -153,22 +153,23 @@ def show_folder(
     """
     listing, location = cached.listing, spelling.target + "/"
     if listing.reach(location) is not Reach.SHOWN:
-        cached.pending[location] = change
+        cached.pending[location, change.name == location] = change
         return
     child = listing.find(spelling.plain)
     if isinstance(child, Directory):
-        if is_own and not _set_placeholder(cached, spelling, child, change):
-            _distrust_folder(cached, spelling)
-        else:
-            cached.trust_folder(spelling.plain, spelling.beside)
+        if is_own:
+            _set_placeholder(cached, spelling, child, change)
+        cached.trust_folder(spelling.plain, spelling.beside)
         return
-    if not change.is_after(cached.begun_at) or (is_own and change.info is None):
+    if not change.is_after(cached.begun_at):
         _distrust_folder(cached, spelling)
         return
     if child is not None:
         listing.rename(spelling.plain, spelling.beside)
-    placeholder = change.info if is_own else None
-    listing.put_directory(spelling.plain, Directory(location, placeholder))
+    folder = Directory(location)
+    listing.put_directory(spelling.plain, folder)
+    if is_own:
+        _set_placeholder(cached, spelling, folder, change)
     cached.note_name(location)
     cached.trust_folder(spelling.plain, spelling.beside)
 
@@ -177,7 +178,7 @@ def hide_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange)
     """Hide a folder, because its last object was removed."""
     listing, location = cached.listing, spelling.target + "/"
     if listing.reach(location) is not Reach.SHOWN:
-        cached.pending[location] = change
+        cached.pending[location, change.name == location] = change
         return
     if isinstance(listing.find(spelling.plain), Directory):
         if listing.find(spelling.beside) is not None and spelling.beside != spelling.plain:
@@ -191,7 +192,7 @@ def doubt_folder(cached: CachedListing, spelling: Spelling, change: ObjectChange
     """Distrust a folder, because the object that was removed may have been its last."""
     location = spelling.target + "/"
     if cached.listing.reach(location) is not Reach.SHOWN:
-        cached.pending[location] = change
+        cached.pending[location, change.name == location] = change
     elif shows_folder(cached, spelling):
         _distrust_folder(cached, spelling)
 
@@ -205,16 +206,17 @@ def drop_placeholder(cached: CachedListing, spelling: Spelling, change: ObjectCh
 
 def _set_placeholder(
     cached: CachedListing, spelling: Spelling, folder: Directory, change: ObjectChange
-) -> bool:
-    """Give a folder its placeholder object; return False if the object is unknown."""
+) -> None:
+    """Give a folder its placeholder object, or none; distrust the folder if it is unknown."""
     known, info = folder.placeholder, change.info
     if known is not None and not change.outdates(known):
-        return True
+        return
     if change.exists and info is None:
-        return False
+        cached.distrust_folder_object(spelling.plain)
+        return
     if info is not known:
         cached.listing.put_directory(spelling.plain, Directory(folder.location, info))
-    return True
+    cached.trust_folder_object(spelling.plain)
 
 
 def _distrust_object(cached: CachedListing, spelling: Spelling) -> bool:

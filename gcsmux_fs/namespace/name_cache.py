@@ -26,7 +26,7 @@ from gcsmux_fs.model.object_table import Row
 from gcsmux_fs.namespace.child import Child, Directory
 from gcsmux_fs.namespace.invalidations import Invalidations
 from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
-from gcsmux_fs.namespace.name_patches import NamePatches, folders_above
+from gcsmux_fs.namespace.name_patches import NamePatches
 from gcsmux_fs.namespace.names import (
     Form,
     Step,
@@ -98,7 +98,6 @@ class NameCache:
         self._keeper = keeper
         self._invalidations = Invalidations()
         self.listings = ListingCache(max_listed_entries)
-        self._root = root
         self._patches = NamePatches(
             self.listings,
             self._resolutions,
@@ -278,16 +277,18 @@ class NameCache:
 
     def apply_change(self, change: ObjectChange, now: float) -> Sequence[str]:
         """Patch or drop all answers that are older than a change (see `NamePatches.apply`)."""
-        if self._keeper is not None:
-            if now != self._kept_at:
-                self._kept_at = now
-                self._kept_names.clear()
-            folders = folders_above(change.name, self._root)
-            for name in (change.name, *(location[:-1] for location in folders)):
-                if name not in self._kept_names:
-                    self._kept_names.add(name)
-                    self._keeper.note_invalidated(name, now)
-        return self._patches.apply(change, now)
+        if self._keeper is None:
+            return self._patches.apply(change, now)
+        appearing = self._patches.unknown_folders(change.name) if change.exists else ()
+        vanished = self._patches.apply(change, now)
+        if now != self._kept_at:
+            self._kept_at = now
+            self._kept_names.clear()
+        for name in (change.name, *(location[:-1] for location in (*appearing, *vanished))):
+            if name not in self._kept_names:
+                self._kept_names.add(name)
+                self._keeper.note_invalidated(name, now)
+        return vanished
 
     def known_object(self, name: str) -> ObjectInfo | None:
         """Return what is cached about an object, even if it is no longer valid; None if nothing."""
@@ -305,6 +306,7 @@ class NameCache:
     def invalidate(self, name: str, now: float) -> None:
         """Drop every answer about the object `name`."""
         self._invalidations.note(name, now)
+        self._patches.log.forget(name)
         self.drop_resolution(name)
         for location, entry_name in places_of(name):
             self.listings.distrust(location, entry_name)
@@ -317,6 +319,7 @@ class NameCache:
         `prefix` is empty or ends with a slash.
         """
         self._invalidations.note_below(prefix, now)
+        self._patches.log.forget_below(prefix)
         for target in [name for name in self._resolutions if name.startswith(prefix)]:
             self.drop_resolution(target)
         self.listings.invalidate_below(prefix)

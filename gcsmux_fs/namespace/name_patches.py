@@ -49,6 +49,7 @@ _DISK_SECONDS = 60.0
 _SHORT_NAME = 60
 # Number of directories whose spelling is remembered, because most changes are in few directories.
 _CACHED_DIRECTORIES = 1024
+_MAX_CACHED_CHARACTERS = 128
 
 
 class _FolderState(enum.Enum):
@@ -75,8 +76,19 @@ class _Level(NamedTuple):
     spelling: Spelling | None
 
 
-@lru_cache(_CACHED_DIRECTORIES)
 def _levels_above(directory: str, root: str) -> tuple[_Level, ...]:
+    """Return the folders in the path of a directory, the directory itself first."""
+    if len(directory) > _MAX_CACHED_CHARACTERS:
+        return _find_levels(directory, root)
+    return _cached_levels(directory, root)
+
+
+@lru_cache(_CACHED_DIRECTORIES)
+def _cached_levels(directory: str, root: str) -> tuple[_Level, ...]:
+    return _find_levels(directory, root)
+
+
+def _find_levels(directory: str, root: str) -> tuple[_Level, ...]:
     levels: list[_Level] = []
     end = len(directory)
     while end > len(root):
@@ -87,17 +99,12 @@ def _levels_above(directory: str, root: str) -> tuple[_Level, ...]:
     return tuple(levels)
 
 
-@lru_cache(_CACHED_DIRECTORIES)
-def _folders_above(directory: str, root: str) -> tuple[str, ...]:
-    return tuple(level.location for level in _levels_above(directory, root))
-
-
 def folders_above(name: str, root: str) -> Sequence[str]:
     """Return the locations of the folders below `root` that exist because of the object `name`.
 
     The deepest folder comes first. An object whose name ends with a slash is in this folder.
     """
-    return _folders_above(name[: name.rfind("/") + 1], root)
+    return [level.location for level in _levels_above(name[: name.rfind("/") + 1], root)]
 
 
 class NamePatches:
@@ -165,12 +172,20 @@ class NamePatches:
             vanished.append(level.location)
         return vanished
 
+    def unknown_folders(self, name: str) -> list[str]:
+        """Return the folders above an object that no cached answer shows."""
+        return [
+            level.location
+            for level in _levels_above(name[: name.rfind("/") + 1], self._root)
+            if not self._shows(level)
+        ]
+
     # -- answers that arrive
 
     def replay(self, cached: CachedListing, now: float) -> None:
         """Apply the changes that waited for the page that was just added to a listing."""
         pending, cached.pending = cached.pending, {}
-        for key, change in pending.items():
+        for (key, _), change in pending.items():
             self._replay_change(cached, key, change, now)
 
     def replay_log(self, cached: CachedListing, now: float) -> bool:
@@ -266,6 +281,14 @@ class NamePatches:
                 return
             patched = _with_folder(resolution, level.location, state, change)
             self._replace(level.target, resolution, patched)
+
+    def _shows(self, level: _Level) -> bool:
+        if level.target in self._resolutions:
+            return self._resolutions[level.target].directory is not None
+        cached = self._listings.peek(level.above)
+        if cached is None or level.spelling is None or not cached.trusts(level.spelling.plain):
+            return False
+        return shows_folder(cached, level.spelling)
 
     def _show(self, level: _Level, change: ObjectChange, now: float) -> None:
         self._patch_folder(level, _FolderState.FILLED, change)

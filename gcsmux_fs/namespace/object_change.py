@@ -17,6 +17,10 @@ __all__ = ["ObjectChange"]
 # the change. Notifications usually arrive within this time, and the clocks of two machines differ
 # by less.
 _MARGIN_SECONDS = 2.0
+_MAX_INT64 = (1 << 63) - 1
+# More than the service allows: https://cloud.google.com/storage/quotas#objects says 8 KiB for all
+# custom metadata of an object.
+_MAX_TEXT_CHARACTERS = 16_384
 
 
 class Described(Protocol):
@@ -82,7 +86,7 @@ class ObjectChange:
         """
         if self._source is not None:
             info, self._source = self._source.info, None
-            if info is not None and info.finalized and not _is_link(info):
+            if info is not None and info.finalized and _is_possible(info) and not _is_link(info):
                 self._info = info
         return self._info
 
@@ -122,6 +126,18 @@ class ObjectChange:
         if not self.exists:
             return True
         return metageneration < self.metageneration or not self.metageneration
+
+
+def _is_possible(info: ObjectInfo) -> bool:
+    """Return whether an object can have these values; others are forged."""
+    texts = (info.content_type, info.content_encoding, info.storage_class)
+    pairs = sum(len(key) + len(value) for key, value in info.metadata.items())
+    return (
+        abs(info.mtime_ns) <= _MAX_INT64
+        and 0 <= info.size <= _MAX_INT64
+        and sum(map(len, texts)) <= _MAX_TEXT_CHARACTERS
+        and pairs <= _MAX_TEXT_CHARACTERS
+    )
 
 
 def _is_link(info: ObjectInfo) -> bool:

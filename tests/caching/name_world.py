@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
+    from gcsmux_fs.namespace.name_validity import NewsPromise
+
 _DAY_NS = 1_800_000_000_000_000_000
 _NS = 1_000_000_000
 
@@ -86,6 +88,7 @@ class Machine:
         starts_offline: bool = False,
         assume_directories: bool = False,
         ends_cleanly: Callable[[], bool] = lambda: True,
+        news: NewsPromise | None = None,
     ) -> AsyncIterator[Tree]:
         """Yield the tree of a mount, which keeps its names in `folder`."""
         directory = open_cache_directory(str(self.folder))
@@ -120,6 +123,7 @@ class Machine:
                     assume_directories=assume_directories,
                     keeper=names,
                     outage=outage,
+                    news=news,
                 )
                 nursery.start_soon(names.run)
                 if outage is not None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import threading
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,6 +130,24 @@ async def test_a_forgotten_object_is_requested_again(tmp_path: Path) -> None:
     async with mounted(tmp_path / "cache") as mount:
         await mount.read(0, PIECE)
         assert mount.service.total == PIECE
+
+
+@pytest.mark.parametrize(("generation", "size"), [(1, None), (1, SIZE), (2, SIZE)])
+async def test_only_a_generation_that_is_gone_is_dropped(
+    tmp_path: Path, generation: int, size: int | None
+) -> None:
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+        if size is None:
+            # The mount has read the generation, so it knows its size.
+            mount.disk.forget_generation(KEY, lambda: None)
+    async with mounted(tmp_path / "cache") as mount:
+        if size is not None:
+            key = replace(KEY, generation=generation)
+            mount.disk.forget_generation(key, lambda: size)
+    async with mounted(tmp_path / "cache") as mount:
+        await mount.read(0, PIECE)
+        assert mount.service.total == (PIECE if generation == 1 else 0)
 
 
 @pytest.mark.expects_log("another CRC32C than the object")

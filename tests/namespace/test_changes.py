@@ -105,6 +105,19 @@ async def test_folders_appear_and_vanish_with_their_objects() -> None:
         assert store.take_requests() == ["list "]
 
 
+async def test_a_folder_stays_while_a_part_of_it_is_not_listed() -> None:
+    store = FakeStore()
+    store.put("d/a", "d/b", "d/c")
+    async with mounted(store, news=Always(), page_size=2) as tree:
+        await read_names(tree)
+        handle = tree.open_directory((await follow(tree, "d")).inode)
+        await handle.entries_from(0)
+        for name in ("d/a", "d/b"):
+            delete(store, tree, name)
+        assert await read_names(tree) == [b"d"]
+        handle.release()
+
+
 async def test_an_object_makes_room_for_a_folder_of_its_name_and_returns() -> None:
     store = FakeStore()
     store.put("a", "b")
@@ -141,6 +154,44 @@ async def test_a_placeholder_object_keeps_its_folder() -> None:
         delete(store, tree, "d/")
         assert await read_names(tree) == []
         assert store.take_requests() == []
+
+
+async def test_a_folder_stays_without_its_placeholder_object() -> None:
+    store = FakeStore(placeholders_listed=True)
+    store.put("d/", size=0)
+    store.put("d/x")
+    async with mounted(store, news=Always(), directory_mtime_ns=7) as tree:
+        await read_names(tree)
+        entry = await follow(tree, "d")
+        assert entry.mtime_ns == 1_000_000_000
+        await read_names(tree, entry.inode)
+        tree.forget(entry.inode, 1)
+        store.take_requests()
+        delete(store, tree, "d/")
+        assert await read_names(tree) == [b"d"]
+        assert (await follow(tree, "d")).mtime_ns == 7
+        assert store.take_requests() == []
+
+
+async def test_an_object_that_is_held_back_changes() -> None:
+    store = FakeStore()
+    store.put("Z", "a", "a-", "b")
+    async with mounted(store, news=Always(), page_size=3) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        # The folder `a/` would be on the next page.
+        assert [name for _, name, _ in await handle.entries_from(0)] == [b"Z"]
+        put(store, tree, "a")
+        put(store, tree, "a/x")
+        names: list[bytes] = []
+        position = 0
+        while batch := list(await handle.entries_from(position)):
+            for after, name, entry in batch:
+                position = after
+                names.append(name)
+                if name == b"%file~a":
+                    assert tree.object_of(entry.inode) == store["a"]
+        assert sorted(names) == [b"%file~a", b"Z", b"a", b"a-", b"b"]
+        handle.release()
 
 
 async def test_a_folder_of_a_hierarchical_bucket_may_stay_so_the_service_is_asked() -> None:
@@ -365,3 +416,62 @@ async def test_a_change_of_another_ttl_is_not_needed_for_names_that_are_always_a
         store.put("a")
         assert await object_at(tree, "a") == ("a", 3)
         assert math.isfinite(trio.current_time())
+
+
+async def test_a_handle_shows_changes_though_its_listing_was_replaced() -> None:
+    store = FakeStore()
+    store.put("a", "b", "c", "d")
+    async with mounted(store, news=Always()) as tree:
+        handle = tree.open_directory(ROOT_INODE)
+        position = next(iter(await handle.entries_from(0)))[0]
+        store.put("d")
+        told(tree, exists(store["d"], has_info=False))
+        # This reader begins a new listing, because the old one does not show `d`.
+        await read_names(tree)
+        put(store, tree, "b")
+        delete(store, tree, "c")
+        read = {
+            name: (tree.object_of(entry.inode), entry.name_valid_seconds)
+            for _, name, entry in await handle.entries_from(position)
+        }
+        assert read[b"b"] == (store["b"], math.inf)
+        assert b"c" not in read
+        # The old generation of `d` is shown, but the kernel must not cache the name.
+        assert read[b"d"][1] == 0
+        handle.release()
+
+
+async def test_names_that_need_parts_are_asked_for_after_a_change() -> None:
+    store = FakeStore()
+    long, other = "L" * 300, "M" * 300
+    store.put(f"d/{long}1", f"d/{long}2", "d/a")
+    async with mounted(store, news=Always()) as tree:
+        directory = (await follow(tree, "d")).inode
+        names = await read_names(tree, directory)
+        part = await tree.lookup(directory, names[0])
+        assert len(await read_names(tree, part.inode)) == 2
+        put(store, tree, f"d/{long}3")
+        put(store, tree, f"d/{other}/x")
+        assert len(await read_names(tree, part.inode)) == 3
+        assert len(await read_names(tree, directory)) == 3
+        for number in (1, 2, 3):
+            delete(store, tree, f"d/{long}{number}")
+        assert len(await read_names(tree, directory)) == 2
+
+
+async def test_the_content_of_a_folder_object_changes() -> None:
+    store = FakeStore(placeholders_listed=True)
+    store.put("d/x")
+    async with mounted(store, news=Always()) as tree:
+        directory = (await follow(tree, "d")).inode
+        await read_names(tree, directory)
+        store.take_requests()
+        put(store, tree, "d/")
+        assert sorted(await read_names(tree, directory)) == [b"%content~", b"x"]
+        assert await object_at(tree, "d/%content~") == ("d/", 2)
+        put(store, tree, "d/")
+        assert await object_at(tree, "d/%content~") == ("d/", 3)
+        delete(store, tree, "d/")
+        assert await read_names(tree, directory) == [b"x"]
+        assert await object_at(tree, "d/%content~") is None
+        assert store.take_requests() == []

@@ -357,7 +357,7 @@ async def run_steps(
     st.booleans(),
     st.sampled_from([0.0, 0.4]),
 )
-@settings(max_examples=examples(150), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
 def test_the_mount_shows_nothing_older_than_what_events_have_shown(
     taken: list[tuple[Any, ...]],
     has_payload: bool,
