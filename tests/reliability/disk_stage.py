@@ -54,6 +54,7 @@ class DiskOutcome:
         increases: the increase of each metric of the mount.
         warnings: the warnings that the mount has logged.
         requested_bytes: what the mount requested for the files after the disk works again.
+        late_answers: how often the disk answered too late, until the end of the row.
     """
 
     seen: tuple[Measured, ...]
@@ -61,6 +62,7 @@ class DiskOutcome:
     increases: dict[str, int]
     warnings: tuple[str, ...]
     requested_bytes: int
+    late_answers: int
 
 
 def wait_until_written(mounted: MountProcess) -> None:
@@ -142,6 +144,7 @@ class DiskStage:
             self.disk.heal()
         wait_until(self._is_on, "the mount uses the cache again", _RECOVERY_SECONDS)
         requested = self._keep(kept, new)
+        late = self.mounted.statistics()["disk_cache_timeouts"] - before["disk_cache_timeouts"]
         lines = self.mounted.log.splitlines()[lines_before:]
         return DiskOutcome(
             seen,
@@ -149,6 +152,7 @@ class DiskStage:
             {name: during[name] - before[name] for name in during},
             tuple(line for line in lines if any(level in line for level in _REPORTED_LEVELS)),
             requested,
+            late,
         )
 
     def _begin(self, row: DiskRow) -> None:

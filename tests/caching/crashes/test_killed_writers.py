@@ -62,14 +62,16 @@ def forker() -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_every_operation(memory_path: Path, forker: subprocess.Popen[str]) -> None:
+def test_operations_of_the_start_and_later_ones(
+    memory_path: Path, forker: subprocess.Popen[str]
+) -> None:
     assert forker.stdin is not None
     assert forker.stdout is not None
     kill_at = 0
     exit_code = KILLED
     while exit_code == KILLED:
-        # Each operation of the start, then one of 17.
-        kill_at += 1 if kill_at < 40 else 17
+        # Every second operation of the start, then one of 37.
+        kill_at += 2 if kill_at < 40 else 37
         root = memory_path / str(kill_at)
         forker.stdin.write(f"{root} {kill_at}\n")
         forker.stdin.flush()

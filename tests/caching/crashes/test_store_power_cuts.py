@@ -85,7 +85,7 @@ def recorded(root: Path, use: Callable[[MountedStore], None]) -> DiskHistory:
     ("losses", "max_losses"),
     [
         (Losses(), 2),
-        (Losses(metadata=False), 3),
+        (Losses(metadata=False), 2),
         (Losses(metadata=False, zeros=True, foreign=True), 1),
         (Losses(sector_bytes=512, metadata=False), 1),
     ],
@@ -161,7 +161,7 @@ class TwoMounts:
             mount.close()
 
 
-@settings(max_examples=examples(60))
+@settings(max_examples=examples(30))
 @given(
     steps=st.lists(actions(), min_size=1, max_size=25),
     seed=st.integers(0, 2**32),
