@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.caching.name_ages import Moment, age_seconds
+from gcsmux_fs.caching.name_ages import Moment, age_seconds, least_age_seconds
 from gcsmux_fs.caching.name_answers import unpack_answers
 from gcsmux_fs.caching.name_marks import Mark, is_marked, unpack_marks
 from gcsmux_fs.caching.name_records import FileId, body_of, unpack_listing
@@ -90,7 +90,7 @@ class FetchedNames:
         for mark in invalidated:
             _distrust(listing, places_of(mark.name))
         for mark in self.marks:
-            if self._at(mark.at) >= listing.begun_at:
+            if self.clock - least_age_seconds(mark.at, self.now) >= listing.begun_at:
                 _distrust(listing, places_of_changed(mark.name))
         return listing
 

@@ -11,7 +11,9 @@ A kept answer has the *moment* of its request: the boot of the machine, the time
 4. If the clocks contradict the answer (it seems to come from the future), its age is unknown, and
    counts as `UNKNOWN_AGE_SECONDS`. A clock that jumped forward makes answers seem older than they
    are, which costs requests.
-5. One error cannot be seen: the clock was synchronised to a wrong, later time when the answer came,
+5. An invalidation never counts as older than it is. So if its age is unknown, it counts as old as
+   the boot of the machine, and answers of earlier boots are not used.
+6. One error cannot be seen: the clock was synchronised to a wrong, later time when the answer came,
    was corrected afterwards, and the machine has started again since.
 """
 
@@ -19,7 +21,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["UNKNOWN_AGE_SECONDS", "Moment", "RequestMoments", "age_seconds"]
+__all__ = ["UNKNOWN_AGE_SECONDS", "Moment", "RequestMoments", "age_seconds", "least_age_seconds"]
 
 UNKNOWN_AGE_SECONDS = 1e10
 """The age of an answer whose age is unknown: 300 years. It is finite, so an unlimited TTL accepts
@@ -66,6 +68,15 @@ def age_seconds(asked: Moment, now: Moment) -> float:
             return UNKNOWN_AGE_SECONDS
         age = now.since_boot_ns
     return max(age, by_day) / _NS
+
+
+def least_age_seconds(invalidated: Moment, now: Moment) -> float:
+    """Return the lowest age that an invalidation may have, in seconds."""
+    if invalidated.boot == now.boot:
+        # The time of day may have jumped forward since.
+        return (now.since_boot_ns - invalidated.since_boot_ns) / _NS
+    age = age_seconds(invalidated, now)
+    return now.since_boot_ns / _NS if age == UNKNOWN_AGE_SECONDS else age
 
 
 class RequestMoments:

@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from gcsmux_fs.caching.name_ages import Moment, age_seconds
+from gcsmux_fs.caching.name_ages import Moment, age_seconds, least_age_seconds
 from gcsmux_fs.model.errors import PermissionDenied, StatusCode
 from gcsmux_fs.model.values import ObjectInfo
 from gcsmux_fs.namespace.child import Directory
@@ -79,7 +79,7 @@ def join_answers(
     answers: list[KeptAnswer] = []
     for answer in joined.values():
         if answer.invalidated is not None and (
-            age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target)
+            least_age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target)
         ):
             invalidations.append(answer)
         elif answer.resolution is not None:
@@ -94,8 +94,8 @@ def _join(first: KeptAnswer, second: KeptAnswer, now: Moment) -> KeptAnswer:
     moments = [each.invalidated for each in (first, second) if each.invalidated is not None]
     if not moments:
         return newest
-    invalidated = min(moments, key=lambda moment: age_seconds(moment, now))
-    outdated = age_seconds(newest.asked, now) > age_seconds(invalidated, now)
+    invalidated = min(moments, key=lambda moment: least_age_seconds(moment, now))
+    outdated = age_seconds(newest.asked, now) > least_age_seconds(invalidated, now)
     return KeptAnswer(
         newest.target, newest.asked, None if outdated else newest.resolution, invalidated
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from crc32c import crc32c
 
-from gcsmux_fs.caching.name_ages import Moment, age_seconds
+from gcsmux_fs.caching.name_ages import Moment, age_seconds, least_age_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,6 +65,7 @@ def is_marked(name: str, asked: Moment, marks: Iterable[Mark], now: Moment) -> b
     """
     age = age_seconds(asked, now)
     return any(
-        (name.startswith(mark.name) or name + "/" == mark.name) and age_seconds(mark.at, now) <= age
+        (name.startswith(mark.name) or name + "/" == mark.name)
+        and least_age_seconds(mark.at, now) <= age
         for mark in marks
     )

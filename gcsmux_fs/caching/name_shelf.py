@@ -12,7 +12,7 @@ import math
 from typing import TYPE_CHECKING
 
 from gcsmux_fs.caching.fetched_names import FetchedFile, FetchedNames, answers_in
-from gcsmux_fs.caching.name_ages import Moment, age_seconds
+from gcsmux_fs.caching.name_ages import Moment, age_seconds, least_age_seconds
 from gcsmux_fs.caching.name_answers import (
     home_of,
     join_answers,
@@ -126,7 +126,7 @@ class NameShelf:
         parts = record(file, listing.asked, body)
         age = age_seconds(listing.asked, now)
         for answer in self._read_answers(home_of(listing.location)):
-            if answer.invalidated and age_seconds(answer.invalidated, now) <= age:
+            if answer.invalidated and least_age_seconds(answer.invalidated, now) <= age:
                 parts.append(pack_mark(Mark(answer.target, answer.invalidated)))
         if self._files.replace(file.name, parts):
             self._counters.kept_listings_written += 1
@@ -173,7 +173,9 @@ class NameShelf:
             return
         for answer in answers:
             if answer.invalidated is not None and (
-                age_seconds(answer.invalidated, now) <= listed_seconds_ago(answer.target) < math.inf
+                least_age_seconds(answer.invalidated, now)
+                <= listed_seconds_ago(answer.target)
+                < math.inf
             ):
                 self._invalidate_in_listing(Mark(answer.target, answer.invalidated))
         if not self._files.replace(file.name, record(file, now, [pack_answers(joined)])):

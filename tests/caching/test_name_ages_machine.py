@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pytest
 import trio
 import trio.testing
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gcsmux_fs.model.errors import GenerationGone, StorageError
@@ -228,6 +228,33 @@ class Story:
         assert shown in possible, (name, shown, earliest, now, states)
 
 
+# The clock was wrong when the names were invalidated, and was set right by the next boot.
+@example(
+    steps=[
+        ("put", "d/a"),
+        ("look_up", 0, "d/a"),
+        ("put", "d/a"),
+        ("jump", -3600),
+        ("invalidate", 0, ""),
+        ("boot", True, 0),
+        ("look_up", 0, "d/a"),
+    ],
+    offline=False,
+)
+# The clock was wrong when the names were invalidated, and was set right before a restart.
+@example(
+    steps=[
+        ("put", "d/a"),
+        ("look_up", 0, "d/a"),
+        ("put", "d/a"),
+        ("jump", -3600),
+        ("invalidate", 0, ""),
+        ("jump", 3600),
+        ("restart", 0, True),
+        ("look_up", 0, "d/a"),
+    ],
+    offline=False,
+)
 @pytest.mark.expects_log("cannot be reached")
 @given(steps=st.lists(_steps, min_size=20, max_size=60), offline=st.booleans())
 @settings(max_examples=100)
