@@ -97,3 +97,20 @@ async def test_neighbours_of_changed_names_are_not_asked_for(machine: Machine) -
         assert await object_at(tree, "d/a") == ("d/a", 4)
         assert await object_at(tree, "d/c") == ("d/c", 3)
         assert machine.store.take_requests() == []
+
+
+async def test_kept_answers_about_single_names_show_the_changes(machine: Machine) -> None:
+    machine.store.put("d/a", "d/b", "d/c")
+    async with machine.mount(negative_ttl_seconds=60) as tree:
+        for name in ("d/a", "d/b", "d/new", "e/f/g"):
+            await object_at(tree, name)
+    machine.disk_seconds = 0.5
+    async with machine.mount(negative_ttl_seconds=60, news=Always()) as tree:
+        async with trio.open_nursery() as nursery:
+            for name in ("d/a", "d/b", "d/new", "e/f/g"):
+                nursery.start_soon(object_at, tree, name)
+            await trio.sleep(0.2)
+            _change(machine, tree)
+        for name, generation in NEW.items():
+            assert await object_at(tree, name) == (name, generation)
+        assert await object_at(tree, "d/b") is None
