@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "ChangeKind", "ForeignMessage", "parse_change"]
 
+# A longer payload counts as none, because undecoded payloads wait in memory. One of an object with
+# little custom metadata has 1.5 KB.
+_MAX_PAYLOAD_BYTES = 16 * 1024
 _MAX_INT64 = (1 << 63) - 1
 _MAX_INT64_DIGITS = 19
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -130,13 +133,14 @@ def parse_change(message: PulledMessage, bucket: str) -> Change:
     if attribute("bucketId") != bucket or kind is None or not name or not generation:
         raise ForeignMessage(_reason(message, bucket))
     metageneration = 0
-    payload = b""
+    payload = message.data if len(message.data) <= _MAX_PAYLOAD_BYTES else b""
     if kind is ChangeKind.FINALIZE:
-        metageneration, payload = 1, message.data
+        metageneration = 1
     elif kind is ChangeKind.METADATA_UPDATE:
         # Without the metageneration, the order of two updates would be unknown.
-        payload = message.data
         metageneration = _number(_resource_in(payload, name, generation).get("metageneration"))
+    else:
+        payload = b""
     return Change(
         kind,
         name,
@@ -200,16 +204,28 @@ def _object_info(resource: Mapping[str, Any], change: Change) -> ObjectInfo | No
             name=change.name,
             generation=change.generation,
             size=_number(size),
-            mtime_ns=(updated - _EPOCH) // _MICROSECOND * 1000,
+            mtime_ns=_nanoseconds(updated),
             metageneration=metageneration,
             crc32c=_checksum(resource.get("crc32c")),
-            content_type=sys.intern(resource.get("contentType", "")),
-            content_encoding=sys.intern(resource.get("contentEncoding", "")),
-            storage_class=sys.intern(resource.get("storageClass", "")),
+            content_type=_shared(resource.get("contentType", "")),
+            content_encoding=_shared(resource.get("contentEncoding", "")),
+            storage_class=_shared(resource.get("storageClass", "")),
             metadata=_texts(metadata) if metadata else _NO_METADATA,
         )
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
         return None
+
+
+def _nanoseconds(moment: dt.datetime) -> int:
+    """Return a time in nanoseconds since 1970.
+
+    Raises:
+        ValueError: 64 bits are too few for it.
+    """
+    nanoseconds = (moment - _EPOCH) // _MICROSECOND * 1000
+    if abs(nanoseconds) > _MAX_INT64:
+        raise ValueError("the time is not between 1677 and 2262")
+    return nanoseconds
 
 
 def _checksum(text: str | None) -> int | None:
@@ -226,10 +242,26 @@ def _checksum(text: str | None) -> int | None:
     return int.from_bytes(data, "big")
 
 
+def _shared(text: object) -> str:
+    """Return a text that occurs in many objects, as one object in memory."""
+    return sys.intern(_text(text))
+
+
 def _texts(metadata: Mapping[str, str]) -> dict[str, str]:
-    if any(type(text) is not str for text in metadata.values()):
+    return {_text(key): _text(text) for key, text in metadata.items()}
+
+
+def _text(text: object) -> str:
+    """Return a text that UTF-8 can encode; JSON can have others.
+
+    Raises:
+        ValueError, TypeError: it is none.
+    """
+    if type(text) is not str:
         raise TypeError("not a text")
-    return dict(metadata)
+    if not text.isascii():
+        text.encode()  # UnicodeEncodeError is a ValueError
+    return text
 
 
 def _number(text: object) -> int:

@@ -110,6 +110,25 @@ def test_a_malformed_description_is_none(fields: dict[str, object]) -> None:
     assert updated(**fields).info is None
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        # A column of a table has 64 bits. If only some columns of a row were added, the table would
+        # show the values of other objects.
+        {"updated": "9999-12-31T23:59:59Z"},
+        {"updated": "0001-01-01T00:00:00Z"},
+        {"contentType": "\ud800"},
+        {"metadata": {"\udfff": "v"}},
+        {"metadata": {"k": "\ud800"}},
+        {"metadata": {"k": "v" * 20_000}},
+    ],
+)
+def test_a_forged_description_that_no_table_or_reply_can_hold_is_none(
+    fields: dict[str, object],
+) -> None:
+    assert parsed(data=payload_of(**fields)).info is None
+
+
 @pytest.mark.parametrize("data", [b"{", b"[]", b"7", b'"x"', b"null", b"\xff", b"[" * 100_000])
 def test_a_payload_that_is_no_description(data: bytes) -> None:
     change = parsed(data=data)

@@ -10,6 +10,7 @@ import pytest
 from gcsmux_fs.model.object_table import ObjectTable
 from gcsmux_fs.model.values import ListingPage, ObjectInfo
 from gcsmux_fs.namespace.forgotten_inodes import MAX_FORGOTTEN
+from gcsmux_fs.namespace.name_patches import folders_above
 from gcsmux_fs.namespace.tree import ROOT_INODE
 
 from .fake_store import FakeStore
@@ -94,3 +95,14 @@ async def test_an_entry_that_the_kernel_references_takes_little_memory() -> None
 async def test_a_forgotten_entry_takes_the_memory_of_its_listing() -> None:
     limit = MAX_LISTED_BYTES * ENTRIES + MAX_FORGOTTEN_BYTES * MAX_FORGOTTEN
     assert await bytes_after_listing(forgetting=True) < limit
+
+
+def test_changes_of_deep_names_are_not_remembered() -> None:
+    tracemalloc.start()
+    try:
+        for number in range(20):
+            assert len(folders_above(f"{'d/' * 500}{number}/name", "")) == 501
+        remembered, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert remembered < 1_000_000
