@@ -31,7 +31,8 @@ class PullPolicy:
 
     Attributes:
         ack_deadline: time after which the service delivers a message again that is not
-            acknowledged. It is the default of Google's Python client.
+            acknowledged; Pub/Sub takes 10 s at least. Messages that were sent on a dead connection
+            are late by this time, and the new stream looks healthy meanwhile.
         max_messages: maximum number of delivered messages that are not acknowledged. 10,000
             messages a second need 1,000 of them at a round trip of 50 ms and `ack_delay`.
         max_bytes: maximum size of these messages. A message has about 1.5 KB.
@@ -49,11 +50,12 @@ class PullPolicy:
         max_backoff: upper bound of every backoff: how long names may be unwatched after an outage.
         refused: time between two attempts after the service has refused the stream. An
             administrator may repair the cause.
+        skip: maximum time for which messages from before the start are skipped.
         retention: shortest time for which a subscription may be set to keep messages. After a
             longer interruption, messages may be lost.
     """
 
-    ack_deadline: int = 60
+    ack_deadline: int = 10
     max_messages: int = 5000
     max_bytes: int = 16 * 1024 * 1024
     ack_delay: float = 0.05
@@ -65,6 +67,7 @@ class PullPolicy:
     first_backoff: float = 0.1
     max_backoff: float = 10.0
     refused: float = 60.0
+    skip: float = 60.0
     retention: float = 600.0
 
     @property

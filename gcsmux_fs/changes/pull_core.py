@@ -13,8 +13,8 @@ Times are passed in as arguments, in seconds of a monotonic clock. `pull_states`
 and the transitions between them. Streams are numbered from 1.
 
 Invariants:
-1. Each received message is acknowledged exactly once: when it is taken, or at once if it is older
-   than the mount.
+1. Each received message is acknowledged exactly once: when it is taken, or at once if it is skipped
+   because it is older than the mount.
 2. An event of a stream that is not the current stream changes nothing and is counted.
 3. At most one message is being sent at a time.
 4. While the stream is open, the service is heard at least every `ping` + `answer` seconds.
@@ -59,7 +59,7 @@ class PullCore:
     """Decides what to send and when, and how to react to each event of the stream.
 
     `skip_before`: messages that were published before this time, in seconds since 1970, are
-    acknowledged unread.
+    acknowledged unread. This ends when none is left, because the time may come from a wrong clock.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class PullCore:
         self._policy = policy
         self._counters = counters
         self._skip_before = skip_before
+        self._skip_until = math.inf
         self._endings = PullEndings(policy, random)
         self._ledger = DeliveryLedger(policy)
         self._actions: list[PullAction] = []
@@ -175,6 +176,7 @@ class PullCore:
             self._may_be_quiet = False
         elif self._may_be_quiet and not self.queued:
             self._may_be_quiet = False
+            self._skip_before = -math.inf
             self._actions.append(NoteQuiet())
         self._pinged_at = math.inf
         self._ping_due = now + (self._policy.ping if self._settled else self._policy.settle)
@@ -219,10 +221,16 @@ class PullCore:
             self._endings.loses_messages = False
             self._actions.append(NoteGap())
         self._answered_at = now
+        self._skip_until = min(self._skip_until, now + self._policy.skip)
         self._move(PullEvent.ANSWERED)
 
     def _receive(self, response: PullResponse, now: float) -> None:
         messages = response.messages
+        if now >= self._skip_until and self._skip_before > -math.inf:
+            # So many old messages are unlikely: rather is the clock fast, and they were new.
+            self._skip_before = -math.inf
+            if self._counters.changes_skipped:
+                self._actions.append(NoteGap())
         self._counters.changes_received += len(messages)
         new = [message for message in messages if message.publish_time >= self._skip_before]
         if len(new) < len(messages):

@@ -31,7 +31,7 @@ from gcsmux_fs.namespace.listing_patch import (
     show_folder,
     shows_folder,
 )
-from gcsmux_fs.namespace.names import part_locations
+from gcsmux_fs.namespace.names import SHORT_NAME, part_locations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
@@ -45,8 +45,6 @@ __all__ = ["NamePatches", "folders_above"]
 
 # What is kept on disk is written within this time. Older changes are known there.
 _DISK_SECONDS = 60.0
-# Components of up to this many characters are never cut into parts (see `names`).
-_SHORT_NAME = 60
 # Number of directories whose spelling is remembered, because most changes are in few directories.
 _CACHED_DIRECTORIES = 1024
 _MAX_CACHED_CHARACTERS = 128
@@ -246,7 +244,7 @@ class NamePatches:
         name = change.name
         cut = name.rfind("/") + 1
         listings = self._listings.at(name[:cut])
-        if not listings and len(name) - cut <= _SHORT_NAME:
+        if not listings and len(name) - cut <= SHORT_NAME:
             return True
         spelling = Spelling.of(name)
         if spelling is None:

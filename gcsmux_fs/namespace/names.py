@@ -34,6 +34,7 @@ from dataclasses import dataclass
 __all__ = [
     "MAX_FILE_NAME_BYTES",
     "MAX_OBJECT_NAME_BYTES",
+    "SHORT_NAME",
     "Form",
     "Place",
     "Step",
@@ -55,6 +56,9 @@ MAX_FILE_NAME_BYTES = 255
 
 MAX_OBJECT_NAME_BYTES = 1024
 """Longest object name, in UTF-8: https://cloud.google.com/storage/docs/objects#naming."""
+
+SHORT_NAME = 60
+"""Components of up to this many characters are never cut into parts."""
 
 _MARKED = re.compile("%[a-z]*~")
 _QUOTED = "%~"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.namespace.absent_names import AbsentNames
 from gcsmux_fs.namespace.name_patches import folders_above
+from gcsmux_fs.namespace.names import SHORT_NAME, part_locations
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -125,6 +126,8 @@ class TreeChanges:
             for location in vanished
         ):
             return True
+        if self._is_part_held(change.name, now):
+            return True
         if not change.exists or not (absent or files):
             return False
         if absent.may_hold(change.name, now):
@@ -136,3 +139,14 @@ class TreeChanges:
             if self._inodes.directory_at(location) is None and files.is_known(location[:-1]):
                 return True
         return False
+
+    def _is_part_held(self, name: str, now: float) -> bool:
+        """Return whether the kernel may hold a `%part~` directory of a long name."""
+        if len(name) <= SHORT_NAME or all(len(each) <= SHORT_NAME for each in name.split("/")):
+            return False
+        targets = {name, *(location[:-1] for location in folders_above(name, self.root))}
+        return any(
+            self._absent.may_hold(part, now) or self._inodes.directory_at(part) is not None
+            for target in targets
+            for part in part_locations(target)
+        )

@@ -475,3 +475,21 @@ async def test_the_content_of_a_folder_object_changes() -> None:
         assert await read_names(tree, directory) == [b"x"]
         assert await object_at(tree, "d/%content~") is None
         assert store.take_requests() == []
+
+
+async def test_the_kernel_is_told_of_parts_of_long_names() -> None:
+    store = FakeStore()
+    long = "long" * 100
+    store.put(long)
+    async with mounted(store) as tree:
+        [part] = await read_names(tree)
+    store.delete(long)
+    async with mounted(store, news=Always()) as tree:
+        with pytest.raises(NoSuchEntry) as absent:
+            await tree.lookup(ROOT_INODE, part)
+        assert absent.value.valid_seconds == math.inf
+        assert put(store, tree, long)
+        tree.changes.note_names_dropped()
+        inode = (await tree.lookup(ROOT_INODE, part)).inode
+        assert len(await read_names(tree, inode)) == 1
+        assert delete(store, tree, long)
