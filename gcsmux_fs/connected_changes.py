@@ -18,6 +18,7 @@ from gcsmux_fs.changes.change_applier import ChangeApplier
 from gcsmux_fs.changes.change_feed import ChangeFeed
 from gcsmux_fs.changes.freshness import Freshness
 from gcsmux_fs.changes.freshness_watch import FreshnessWatch
+from gcsmux_fs.changes.subscription_claim import SubscriptionClaim
 from gcsmux_fs.fuse.epoch_notifier import EpochNotifier
 from gcsmux_fs.fuse.submount_search import SubmountSearch
 from gcsmux_fs.model.errors import CredentialsError
@@ -62,6 +63,12 @@ class ConnectedChanges:
         self.notifier = EpochNotifier(names, on_dropped=self._note_dropped)
         self._watch = FreshnessWatch(
             self.freshness, self.notifier.note, settings.metadata_ttl_seconds
+        )
+
+        self._claim = SubscriptionClaim(
+            self.subscription,
+            settings.pubsub.endpoint,
+            lambda is_shared: self._watch.on_shared(self.subscription, is_shared=is_shared),
         )
 
     @classmethod
@@ -110,6 +117,7 @@ class ConnectedChanges:
         async with trio.open_nursery() as tasks:
             tasks.start_soon(self._watch.run)
             tasks.start_soon(self.notifier.run)
+            tasks.start_soon(self._claim.run)
             await self._feed()
         raise AssertionError("the feed does not end")
 

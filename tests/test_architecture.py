@@ -120,6 +120,7 @@ IMPURE_MODULES = {
     "caching.space_account",
     "changes.change_feed",
     "changes.freshness_watch",
+    "changes.subscription_claim",
     "commands.doctor",
     "commands.mount",
     "commands.top",

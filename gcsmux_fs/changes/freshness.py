@@ -24,7 +24,9 @@ is valid until the mount is told of a change. The state says whether the feed is
 6. In a bucket with folders (hierarchical namespace), an answer always has its TTL, because no
    notification is sent when a folder is created, renamed or deleted.
 7. If changes are not announced, the feed counts as lost until its stream is opened again.
-8. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
+8. While another mount receives from the same subscription, some changes do not arrive, so the feed
+   counts as lost.
+9. An interruption that is shorter than `GRACE_SECONDS` does not change the state.
 
 All times are times of the mount's clock in seconds, except where they are named `wall`.
 """
@@ -113,6 +115,7 @@ class Freshness:
         self._open_since: float | None = None
         self._broken_since: float | None = None
         self._broken_why = ""
+        self._is_shared = False
         self._last_sign = -math.inf
         self._late_at = -math.inf
         self._moves: list[StateChange] = []
@@ -146,7 +149,7 @@ class Freshness:
         """Record that the service has answered on a new stream."""
         self._open_since = self._heard_at = now
         self._trusted_from = min(self._trusted_from, now)
-        if self.state is not FreshnessState.HEALTHY:
+        if self.state is not FreshnessState.HEALTHY and not self._is_shared:
             self._move(FreshnessState.CATCHING_UP, "the feed has just been opened", now)
 
     def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
@@ -182,6 +185,17 @@ class Freshness:
         """Record that changes are not announced, although the feed seems to be healthy."""
         self.on_gap(now)
         self.on_lost(now, why)
+
+    def on_shared(self, now: float, why: str) -> None:
+        """Record that another mount takes messages of the subscription, or, if not `why`, none."""
+        self._is_shared = bool(why)
+        self.on_gap(now)
+        if why:
+            self._move(FreshnessState.LOST, why, now)
+        elif self._open_since is not None:
+            self._move(FreshnessState.CATCHING_UP, "the subscription is this mount's alone", now)
+        else:
+            self._move(FreshnessState.INTERRUPTED, self._broken_why, now)
 
     def on_gap(self, now: float) -> None:
         """Record that changes of the time before `now` are never delivered."""

@@ -131,6 +131,15 @@ class FreshnessWatch:
         self._freshness.on_gap(now)
         self._settle()
 
+    def on_shared(self, subscription: str, *, is_shared: bool) -> None:
+        """Record whether another mount of this machine has the subscription, too."""
+        why = (
+            f"another mount of this machine uses {subscription}, and each message reaches only one"
+            " mount: create a subscription for each with `gcsmux changes setup`"
+        )
+        self._freshness.on_shared(trio.current_time(), why if is_shared else "")
+        self._settle()
+
     # -- changes
 
     def note_found(self, name: str) -> None:

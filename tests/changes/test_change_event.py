@@ -126,7 +126,7 @@ def test_a_malformed_description_is_none(fields: dict[str, object]) -> None:
 def test_a_forged_description_that_no_table_or_reply_can_hold_is_none(
     fields: dict[str, object],
 ) -> None:
-    assert parsed(data=payload_of(**fields)).info is None
+    assert parsed(data=payload_of(**fields)).info is None  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("data", [b"{", b"[]", b"7", b'"x"', b"null", b"\xff", b"[" * 100_000])

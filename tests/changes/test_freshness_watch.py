@@ -144,3 +144,51 @@ async def test_the_state_is_a_metric() -> None:
             "lost": 0,
         }
         assert watch.freshness.deadline == math.inf
+
+
+async def test_names_have_their_ttl_while_another_mount_has_the_subscription(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    kernel = Kernel()
+    async with watching(kernel) as watch:
+        freshness = watch.freshness
+        watch.on_open(trio.current_time())
+        await trio.sleep(100)
+        asked_at = trio.current_time() - 1
+        lines(caplog)
+        watch.on_shared("projects/p/subscriptions/s", is_shared=True)
+        _, line = lines(caplog)
+        assert "another mount of this machine uses projects/p/subscriptions/s" in line
+        assert kernel.drops
+        # Changes may have been missed before this was known.
+        assert freshness.valid_until(asked_at, TTL) == asked_at
+        for _ in range(3):
+            watch.on_interrupted(trio.current_time(), "UNAVAILABLE")
+            watch.on_open(trio.current_time())
+            watch.on_quiet(trio.current_time())
+            await trio.sleep(100)
+            now = trio.current_time()
+            assert freshness.valid_until(now, TTL) == now + TTL
+        assert lines(caplog) == []
+        before = trio.current_time() - 1
+        watch.on_shared("projects/p/subscriptions/s", is_shared=False)
+        await trio.sleep(SETTLING_SECONDS + 1)
+        assert freshness.valid_until(before, TTL) == before
+        assert freshness.valid_until(trio.current_time(), TTL) == math.inf
+        lines(caplog)
+
+
+async def test_a_feed_that_is_not_open_stays_so_without_the_other_mount(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with watching(Kernel()) as watch:
+        watch.on_shared("projects/p/subscriptions/s", is_shared=True)
+        await trio.sleep(100)
+        watch.on_shared("projects/p/subscriptions/s", is_shared=False)
+        await trio.sleep(100)
+        assert watch.freshness.state.value == "interrupted"
+        watch.on_open(trio.current_time())
+        await trio.sleep(SETTLING_SECONDS + 1)
+        assert watch.freshness.state.value == "healthy"
+        lines(caplog)
