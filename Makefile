@@ -14,7 +14,7 @@ help:
 	@echo "make boot-test    boot this Debian in a container and try the systemd units, as root"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
 	@echo "make soak         read a mount with random faults, compare all bytes; SECONDS=3600 SEED="
-	@echo "make bench        measure the mount, its upper limits and other tools, 30 minutes"
+	@echo "make bench        measure the mount, its upper limits and other tools, 55 minutes"
 	@echo "make bench-quick  measure only whether the performance targets are met, 3 minutes"
 	@echo "make fuzz         give malformed input to every parser, SECONDS=60 for each parser"
 	@echo "make machines     run the state machine tests, SECONDS=600 each, JOBS=1 at the same time"

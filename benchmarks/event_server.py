@@ -29,10 +29,10 @@ from tests.support.prepared_events import finalized
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-__all__ = ["EventServer", "prepare_responses"]
+__all__ = ["EVENTS_PER_RESPONSE", "EventServer", "prepare_responses"]
 
 # At 10,000 events per second, a response is sent every 5 ms. The service sends more per response.
-_EVENTS_PER_RESPONSE = 50
+EVENTS_PER_RESPONSE = 50
 # The events are published this long after they were encoded, so none of them is late.
 _AHEAD_NS = 30_000_000_000
 _END_SECONDS = 1.0
@@ -48,7 +48,7 @@ def prepare_responses(bucket: str, count: int, names: Sequence[str]) -> list[byt
     stamp = rfc3339(now)
     numbers = iter(range(count))
     responses = []
-    while batch := list(itertools.islice(numbers, _EVENTS_PER_RESPONSE)):
+    while batch := list(itertools.islice(numbers, EVENTS_PER_RESPONSE)):
         response = pubsub.StreamingPullResponse()
         for number in batch:
             event = finalized(
@@ -74,7 +74,7 @@ class EventServer:
         self.seconds = 0.0
         self.began = asyncio.Event()
         self._responses = responses
-        self._pause = _EVENTS_PER_RESPONSE / per_second if per_second else 0.0
+        self._pause = EVENTS_PER_RESPONSE / per_second if per_second else 0.0
         self._most = 0
         self._moved = asyncio.Event()
         # None ends the call.
@@ -123,11 +123,11 @@ class EventServer:
         for number, response in enumerate(self._responses):
             wait = began + number * self._pause - time.monotonic()
             await asyncio.sleep(max(0.0, wait))
-            while self.sent - self.acknowledged + _EVENTS_PER_RESPONSE > self._most:
+            while self.sent - self.acknowledged + EVENTS_PER_RESPONSE > self._most:
                 self._moved.clear()
                 await self._moved.wait()
             self._answers.put_nowait(response)
-            self.sent += _EVENTS_PER_RESPONSE
+            self.sent += EVENTS_PER_RESPONSE
             self.seconds = time.monotonic() - began
 
 
