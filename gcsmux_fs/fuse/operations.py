@@ -28,6 +28,9 @@ __all__ = ["BucketOperations"]
 _BLOCK_BYTES = 4096
 _TOTAL_BLOCKS = (1 << 50) // _BLOCK_BYTES
 
+# How long the kernel caches the names of a listing if names are dropped at any time.
+_LISTED_SECONDS = 1.0
+
 
 class BucketOperations(pyfuse3.Operations):
     """Answers the requests of the kernel from a `BucketFilesystem`.
@@ -35,7 +38,7 @@ class BucketOperations(pyfuse3.Operations):
     `on_init` is called when libfuse is about to answer FUSE_INIT, the kernel's first request.
     `choose_window` is called just before the answer to each OPEN, with the kernel's readahead
     window for the file in bytes, or None if every window is as good. The kernel caches no name for
-    longer than `max_name_seconds`.
+    longer than `max_name_seconds`, and no name of a listing for longer than `max_listed_seconds`.
     """
 
     # An NFS server finds a file by its inode number alone: it looks up the name "." in the inode.
@@ -49,11 +52,18 @@ class BucketOperations(pyfuse3.Operations):
         self.times = filesystem.operation_times
         self.on_init: Callable[[], None] | None = None
         self.max_name_seconds = FOREVER_SECONDS
+        self.max_listed_seconds = FOREVER_SECONDS
         self.choose_window: Callable[[int | None], None] = lambda window_bytes: None
 
     def limit_names(self, seconds: float) -> None:
-        """Let the kernel cache no name for longer than `seconds` from now on."""
+        """Let the kernel cache no name for longer than `seconds` from now on.
+
+        Names of a listing are cached for a second, because the kernel may take an old name for a
+        new one: if it has got the listing, but not taken the names from it yet, and all names are
+        dropped meanwhile (`epoch` in fuse_direntplus_link in the kernel's fs/fuse/readdir.c).
+        """
         self.max_name_seconds = seconds
+        self.max_listed_seconds = min(seconds, _LISTED_SECONDS)
 
     def init(self) -> None:
         """Call `on_init`, because libfuse is about to answer FUSE_INIT."""
@@ -169,7 +179,7 @@ class BucketOperations(pyfuse3.Operations):
         self, fh: pyfuse3.FileHandleT, start_id: int, token: pyfuse3.ReaddirToken
     ) -> None:
         """Fill the reply with entries from `start_id` on, until the reply is full."""
-        max_name_seconds = self.max_name_seconds
+        max_name_seconds = min(self.max_name_seconds, self.max_listed_seconds)
 
         def accept(name: bytes, attributes: FileAttributes, next_position: int) -> bool:
             encoded = encode_attributes(attributes, max_name_seconds)

@@ -212,6 +212,30 @@ async def test_the_kernel_caches_no_name_for_longer_than_allowed() -> None:
         await operations.forget([(found.st_ino, 1)])
 
 
+async def test_the_kernel_caches_listed_names_briefly_if_names_are_dropped_at_any_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timeouts: list[float] = []
+
+    def reply(_token: object, _name: bytes, entry: pyfuse3.EntryAttributes, _next: int) -> bool:
+        timeouts.append(entry.entry_timeout)
+        return True
+
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    token: Any = None
+    async with served("file") as bucket:
+        operations = BucketOperations(bucket.filesystem)
+        for limit, expected in ((600.0, 1.0), (0.5, 0.5)):
+            operations.limit_names(limit)
+            handle = await operations.opendir(ROOT, CONTEXT)
+            await operations.readdir(handle, 0, token)
+            await operations.releasedir(handle)
+            assert timeouts.pop() == expected
+        found = await operations.lookup(ROOT, file_name("file"), CONTEXT)
+        assert found.entry_timeout == 0.5
+        await operations.forget([(found.st_ino, 3)])
+
+
 async def test_a_failed_read_is_counted_by_its_errno() -> None:
     async with served("file", size=4 * MIB) as bucket:
         operations = BucketOperations(bucket.filesystem)
