@@ -23,6 +23,7 @@ from gcsmux_fs.doctor.local_checks import in_thread
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
 from gcsmux_fs.model.errors import CredentialsError, StorageError
 from gcsmux_fs.settings.json_address import JSON_EMULATOR_VARIABLE
+from gcsmux_fs.settings.pubsub_address import pubsub_address
 from gcsmux_fs.storage.blocking_token import fetch_headers
 from gcsmux_fs.storage.credentials import PUBSUB_SCOPE, READ_SCOPE
 from gcsmux_fs.storage.notification_configs import BucketNotifications
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from gcsmux_fs.control.protocol import Json
     from gcsmux_fs.doctor.subject import Subject
+    from gcsmux_fs.settings.service_address import ServiceAddress
 
 __all__ = ["ChangeChecks", "listening_mount"]
 
@@ -84,7 +86,7 @@ class ChangeChecks:
             seconds=subject.call_seconds,
         )
         name = str(subject.changes)
-        self._mounts = _listening_mounts(name)
+        self._mounts = _listening_mounts(name, subject.pubsub)
         allowed = _outcome(partial(pubsub.allowed, name, [_CONSUME]))
         self._facts = _outcome(partial(pubsub.subscription, name))
         return subscription_finding(
@@ -124,7 +126,7 @@ def _outcome(call: Callable[[], _Result]) -> _Result | StorageError:
         return error
 
 
-def _listening_mounts(subscription: str) -> list[ListeningMount]:
+def _listening_mounts(subscription: str, pubsub: ServiceAddress) -> list[ListeningMount]:
     """Return the mounts of this machine that use a subscription, as far as they answer."""
     found = []
     for entry in own_mounts(mount_table()):
@@ -132,7 +134,7 @@ def _listening_mounts(subscription: str) -> list[ListeningMount]:
             config, stats = _ask(entry, "config"), _ask(entry, "stats")
         except (ControlError, CommandFailed):
             continue
-        mount = listening_mount(entry.path, subscription, config, stats)
+        mount = listening_mount(entry.path, subscription, pubsub, config, stats)
         if mount is not None:
             found.append(mount)
     return found
@@ -144,12 +146,14 @@ def _ask(entry: MountEntry, command: str) -> Json:
 
 
 def listening_mount(
-    mountpoint: str, subscription: str, config: Json, stats: Json
+    mountpoint: str, subscription: str, pubsub: ServiceAddress, config: Json, stats: Json
 ) -> ListeningMount | None:
     """Return what a mount tells about its subscription; None if it uses another one or none."""
     try:
         rows = {row["name"]: row["value"] for row in config["settings"]}
-        if rows.get("changes") != subscription:
+        # Two emulators may have subscriptions of the same name.
+        address = pubsub_address(str(rows["pubsub_endpoint"]), anonymous=pubsub.anonymous)
+        if rows.get("changes") != subscription or address.endpoint != pubsub.endpoint:
             return None
         metrics = {metric["name"]: metric["values"] for metric in stats["metrics"]}
         states = metrics.get(_STATE_METRIC, ())

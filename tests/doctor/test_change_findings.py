@@ -15,6 +15,7 @@ from gcsmux_fs.doctor.change_findings import (
     subscription_finding,
 )
 from gcsmux_fs.model.errors import StatusCode, StorageError, storage_error
+from gcsmux_fs.settings.service_address import ServiceAddress
 from gcsmux_fs.storage.notification_configs import NotificationConfig
 from gcsmux_fs.storage.pubsub_admin import SubscriptionFacts
 
@@ -102,7 +103,13 @@ def test_the_lag_is_that_of_the_mount_or_of_the_waiting_messages(
 
 
 def test_a_mount_tells_its_subscription_state_and_lag() -> None:
-    config = {"settings": [{"name": "changes", "value": NAME}]}
+    config = {
+        "settings": [
+            {"name": "changes", "value": NAME},
+            {"name": "pubsub_endpoint", "value": "http://127.0.0.1:9"},
+        ]
+    }
+    pubsub = ServiceAddress("127.0.0.1:9", plaintext=True, anonymous=True)
     states = [
         {"labels": {"state": "lost"}, "value": 0},
         {"labels": {"state": "healthy"}, "value": 1},
@@ -114,7 +121,9 @@ def test_a_mount_tells_its_subscription_state_and_lag() -> None:
             {"name": "changes_lag_seconds", "values": lag},
         ]
     }
-    assert listening_mount("/mnt", NAME, config, stats) == HERE
-    assert listening_mount("/mnt", NAME, config, {"metrics": []}) == ListeningMount("/mnt")
-    assert listening_mount("/mnt", "projects/p/subscriptions/b", config, stats) is None
-    assert listening_mount("/mnt", NAME, {"settings": 3}, stats) is None
+    assert listening_mount("/mnt", NAME, pubsub, config, stats) == HERE
+    assert listening_mount("/mnt", NAME, pubsub, config, {"metrics": []}) == ListeningMount("/mnt")
+    elsewhere = ServiceAddress("127.0.0.1:10", plaintext=True, anonymous=True)
+    assert listening_mount("/mnt", NAME, elsewhere, config, stats) is None
+    assert listening_mount("/mnt", "projects/p/subscriptions/b", pubsub, config, stats) is None
+    assert listening_mount("/mnt", NAME, pubsub, {"settings": 3}, stats) is None
