@@ -45,14 +45,16 @@ class PatchedListing(Listing):
 
     def __init__(self, location: str) -> None:
         super().__init__(location)
-        self._patches = ObjectTable.empty()
+        # Made when it is needed, because an empty table takes as much memory as seven entries.
+        self._patches: ObjectTable | None = None
         #: Number of changes that may have changed how much memory the listing takes.
         self.edits = 0
 
     @property
     def is_wasteful(self) -> bool:
         """Whether removed entries take more memory than a new listing would."""
-        wasted = max(self._gaps, len(self._patches) - self.entries)
+        patches = 0 if self._patches is None else len(self._patches)
+        wasted = max(self._gaps, patches - self.entries)
         return wasted > self.entries + _MAX_WASTED
 
     def has_entry_from(self, position: int) -> bool:
@@ -88,7 +90,7 @@ class PatchedListing(Listing):
         """
         known = self.find(name)
         if isinstance(known, Row) and known.objects is self._patches:
-            self._patches.set_info(known.row_index, info)
+            known.objects.set_info(known.row_index, info)
         else:
             self._set(name, self._new_row(info))
 
@@ -114,6 +116,8 @@ class PatchedListing(Listing):
 
     def _new_row(self, info: ObjectInfo) -> Row:
         # The rows of removed entries are not used again, because a caller may still have one.
+        if self._patches is None:
+            self._patches = ObjectTable.empty()
         self._patches.append_info(info)
         return Row(self._patches, len(self._patches) - 1)
 
