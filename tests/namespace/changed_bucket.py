@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,16 @@ class Always:
     """News of all changes arrive, so answers are valid without end."""
 
     def valid_until(self, asked_at: float, ttl_seconds: float) -> float:
-        return float("inf")
+        return math.inf
+
+
+class Interrupted(Always):
+    """News that are interrupted: events are lost until the end of a gap."""
+
+    trusted_after = -math.inf
+
+    def valid_until(self, asked_at: float, ttl_seconds: float) -> float:
+        return math.inf if asked_at > self.trusted_after else -math.inf
 
 
 class MovingStore(FakeStore):
@@ -130,6 +140,10 @@ class ChangedBucket:
         name = event.change.name
         self.shown_index[name] = max(self.shown_index.get(name, 0), event.index)
         return event.change
+
+    def lose_events(self) -> None:
+        """Lose all events that were not delivered."""
+        self.undelivered.clear()
 
     # -- what the mount may show
 

@@ -1,6 +1,7 @@
 """Tests with random writers, lookups, listings and events in any order: what the mount shows.
 
-An event may arrive late, after younger ones, or repeatedly, while requests are in flight.
+An event may arrive late, after younger ones, or repeatedly, while requests are in flight. Events
+may be lost, too: then everything that was asked for before is asked for again.
 
 1. No cached answer is older than the newest event about its object that was applied.
 2. No answer is older than an earlier answer, unless the object was deleted meanwhile.
@@ -25,7 +26,7 @@ from gcsmux_fs.namespace.names import Form, locate, locate_directory, step_from
 from gcsmux_fs.namespace.tree import ROOT_INODE, NoSuchEntry, Tree
 from tests.support.examples import examples
 
-from .changed_bucket import DAY, Always, ChangedBucket, MovingStore
+from .changed_bucket import DAY, ChangedBucket, Interrupted, MovingStore
 from .mounted import mounted
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ steps = st.one_of(
     st.tuples(st.just("list"), st.sampled_from(DIRECTORIES)),
     st.tuples(st.just("open"), st.sampled_from(DIRECTORIES)),
     st.tuples(st.just("read"), numbers),
+    st.tuples(st.just("lose events")),
     st.tuples(st.just("sleep"), st.sampled_from([0.1, 0.5, 2.0, 30.0])),
 )
 
@@ -87,8 +89,11 @@ def path_of(name: str) -> list[bytes]:
 class Mount:
     """A tree whose bucket changes, and the programs that use it."""
 
-    def __init__(self, tree: Tree, bucket: ChangedBucket, tasks: trio.Nursery) -> None:
+    def __init__(
+        self, tree: Tree, bucket: ChangedBucket, news: Interrupted, tasks: trio.Nursery
+    ) -> None:
         self.tree = tree
+        self.news = news
         self.bucket = bucket
         self.tasks = tasks
         self.root = tree.changes.root
@@ -133,6 +138,10 @@ class Mount:
 
     def step_deliver_again(self, number: int) -> None:
         self._deliver(number, again=True)
+
+    def step_lose_events(self) -> None:
+        self.bucket.lose_events()
+        self.news.trusted_after = trio.current_time()
 
     def step_look_up(self, name: str) -> None:
         if name.startswith(self.root):
@@ -327,11 +336,12 @@ async def run_steps(
     store = MovingStore(delay_seconds=delay, placeholders_listed=True)
     store.shows_end = shows_end
     bucket = ChangedBucket(store, has_payload)
+    news = Interrupted()
     async with (
-        mounted(store, prefix=prefix, page_size=page_size, news=Always()) as tree,
+        mounted(store, prefix=prefix, page_size=page_size, news=news) as tree,
         trio.open_nursery() as tasks,
     ):
-        mount = Mount(tree, bucket, tasks)
+        mount = Mount(tree, bucket, news, tasks)
         for step in taken:
             if step[0] == "sleep":
                 await trio.sleep(step[1])
