@@ -74,8 +74,8 @@ class FeedWatcher(Protocol):
     def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
         """Messages have been applied.
 
-        `oldest` and `newest` are the earliest and the latest publish time among the messages, and
-        `wall` is the time now, in seconds since 1970.
+        `oldest` is the time of the earliest change or message among them, `newest` is the latest
+        publish time, and `wall` is the time now, in seconds since 1970.
         """
 
     def on_quiet(self, now: float) -> None:
@@ -220,8 +220,9 @@ class ChangeFeed:
             log.exception("%s: changes could not be applied", self._subscription)
             self._note_gap()
         times = [message.publish_time for message in messages]
-        now = trio.current_time()
-        self._watcher.on_messages(min(times), max(times), now, self._wall())
+        # Cloud Storage may publish a change late, too.
+        oldest = min(times + [change.event_time for change in changes if change.event_time])
+        self._watcher.on_messages(oldest, max(times), trio.current_time(), self._wall())
 
     def _note_foreign(self, why: str) -> None:
         self.counters.changes_foreign += 1

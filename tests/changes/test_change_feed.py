@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -256,6 +257,19 @@ async def test_foreign_messages_are_acknowledged_counted_and_logged_once(
             record.getMessage()
         )
         caplog.clear()
+
+
+async def test_a_change_that_is_published_late_counts_as_late() -> None:
+    async with running() as fixture:
+        fixture.watcher.take()
+        happened = datetime.fromtimestamp(WALL - 60.0, UTC).isoformat()
+        fixture.transport.deliver(
+            message_about(
+                attributes=attributes_of(eventTime=happened), publish_time=WALL - 1.0, data=b""
+            )
+        )
+        await trio.sleep(0.1)
+        assert fixture.watcher.take() == [("messages", WALL - 60.0, WALL - 1.0, WALL)]
 
 
 async def test_a_cold_feed_skips_the_messages_from_before_its_start() -> None:
