@@ -22,6 +22,7 @@ def main() -> int:
         "--memory", type=int, default=32, metavar="MIB", help="the mount's --memory"
     )
     parser.add_argument("--read-timeout", type=float, default=10.0, metavar="SECONDS")
+    parser.add_argument("--told", action="store_true", help="tell the mount of changes (--changes)")
     parser.add_argument("--output", type=Path, help="write the summary as JSON to this file")
     parser.add_argument("--plan", action="store_true", help="only print the planned faults")
     arguments = parser.parse_args()
@@ -33,7 +34,11 @@ def main() -> int:
         return 0
     os.environ["PYTHONFAULTHANDLER"] = "1"
     options = Options(
-        arguments.seconds, seed, arguments.memory * 1024 * 1024, arguments.read_timeout
+        arguments.seconds,
+        seed,
+        arguments.memory * 1024 * 1024,
+        arguments.read_timeout,
+        arguments.told,
     )
     with tempfile.TemporaryDirectory(prefix="gcsmux-soak-") as folder:
         summary = soak(options, Path(folder))

@@ -50,6 +50,7 @@ class Worker:
         self._longest: dict[str, float] = {}
         self._reported = time.monotonic()
         self._reported_generations: set[tuple[str, int]] = set()
+        self._newest_generations: dict[str, int] = {}
 
     # -- reporting
 
@@ -130,6 +131,14 @@ class Worker:
             descriptor = os.open(self.path(name), os.O_RDONLY)
             size = os.fstat(descriptor).st_size
         return OpenFile(self, name, descriptor, size, requested_at)
+
+    def check_order(self, name: str, generation: int) -> None:
+        """Report a generation that is older than one that this program has seen before."""
+        newest = self._newest_generations.get(name, 0)
+        if generation < newest:
+            self.wrong(f"{name} shows generation {generation} after generation {newest}")
+        self._newest_generations[name] = max(newest, generation)
+        self.count("generations in order")
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
         """Report which content a generation of an object has, once for each generation."""
@@ -227,6 +236,10 @@ class OpenFile:
         """Read the generation of the open file from its extended attribute, and store it."""
         with self.doing("getxattr"):
             self._generation = int(os.getxattr(self.descriptor, _GENERATION))
+
+    def check_order(self) -> None:
+        """Check the stored generation (see `Worker.check_order`)."""
+        self._worker.check_order(self.name, self._generation)
 
     def check_size(self) -> None:
         """Check that the file has the same size as when it was opened."""

@@ -22,9 +22,9 @@ __all__ = ["leaks", "look_at_all", "rest"]
 # Maximum number of seconds until the mount must show the right content. gRPC's keepalive needs less
 # time to detect half-open connections.
 _RECOVERY_SECONDS = 90.0
-# Maximum number of connections that the mount may open during the soak: 8 for streams and one for
-# lookups.
-_MAX_CONNECTIONS = 9
+# Maximum number of connections that the mount may open during the soak: 8 for streams, one for
+# lookups, and one for the feed of changes.
+_MAX_CONNECTIONS = 10
 # Maximum number of threads that may be left over after the soak, because gRPC's thread pool ends
 # idle threads late.
 _MORE_THREADS = 6

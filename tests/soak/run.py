@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.process.memory_watch import ALLOWANCE_BYTES
 from tests.support.disks.faulty_disk import FaultyDisk
-from tests.support.emulator_process import EmulatorProcess
+from tests.support.emulator_process import COMMANDS, EmulatorProcess
 from tests.support.harness import MountProcess
 from tests.support.sizes import MIB
 
@@ -59,16 +60,23 @@ _KINDS = [
     *("small files", "reopened", "listing", "finding"),
     *("growing", "growing mapped"),
 ]
+_TOLD_KINDS = [*_KINDS, "ordered", "ordered"]
+_SUBSCRIPTION = "projects/soak/subscriptions/changes"
+_RELOAD_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The length and the seed of a soak, and two options of the mount."""
+    """The length and the seed of a soak, and options of the mount.
+
+    If `told` is true, the mount is told of changes (`--changes`).
+    """
 
     seconds: float
     seed: int
     memory_bytes: int = 32 * MIB
     read_timeout: float = 10.0
+    told: bool = False
 
 
 class Hang(Exception):
@@ -94,7 +102,9 @@ class _Conductor:
         )
         self._options = options
         self._folder = folder
-        self._emulator = EmulatorProcess(folder / "buckets", relay=True)
+        # The emulator makes the subscription again each time it starts.
+        served = ["--changes", _SUBSCRIPTION] if options.told else []
+        self._emulator = EmulatorProcess(folder / "buckets", served, relay=True)
         self._disk = FaultyDisk(folder / "disk", capacity_bytes=_DISK_BYTES)
         growth = Growth()
         self._appender = Appender(self._emulator, f"{options.seed} appender", growth)
@@ -136,6 +146,7 @@ class _Conductor:
                 *("--read-timeout", f"{self._options.read_timeout}s"),
                 *("--cache-dir", str(self._disk.path / "cache"), "--cache-size", "64MiB"),
                 *("--cache-min-free", "2MiB"),
+                *(("--changes", _SUBSCRIPTION) if self._options.told else ()),
             ],
             # Every warning is accepted, because the mount logs a warning for each errno that a
             # program sees.
@@ -146,7 +157,8 @@ class _Conductor:
             self._sampler = Sampler(self._mounted)
             look_at_all(self._emulator, self._mounted)
             before = rest(self._mounted)
-            self._programs = Programs(_KINDS, self._options.seed, self._mounted.path, self._folder)
+            kinds = _TOLD_KINDS if self._options.told else _KINDS
+            self._programs = Programs(kinds, self._options.seed, self._mounted.path, self._folder)
             writer = Writer(self._emulator, f"{self._options.seed} writer")
             stack.callback(self._programs.kill)
             self._programs.start()
@@ -209,6 +221,8 @@ class _Conductor:
                 self._until(done_after)
                 self._emulator.start()
                 self._emulator.inject(*phase.rules, seed=phase.seed)
+                if self._options.told:
+                    self._reload()
             case Deed.STOP_EMULATOR:
                 with self._emulator.stopped():
                     self._until(done_after)
@@ -224,6 +238,15 @@ class _Conductor:
                 self._programs.signal(signal.SIGCONT)
             case Deed.KILL_READERS:
                 self._programs.signal(signal.SIGKILL)
+
+    def _reload(self) -> None:
+        """Make the mount ask for all names: unlike Pub/Sub, a killed emulator forgets messages."""
+        subprocess.run(
+            [COMMANDS / "gcsmux", "reload", self._mounted.path],
+            check=True,
+            capture_output=True,
+            timeout=_RELOAD_SECONDS,
+        )
 
     # -- watching
 

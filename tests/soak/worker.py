@@ -241,6 +241,18 @@ def _compare_listing(worker: Worker, folder: str, found: list[str]) -> None:
         )
 
 
+def _ordered(worker: Worker) -> None:
+    """Check that no file shows an older generation than this program has seen of it."""
+    for name in (*layout.CHANGING.names, *layout.CHURNING.names):
+        try:
+            with worker.open(name) as file:
+                file.ask_generation()
+                file.check_order()
+        except Failed:
+            continue
+    time.sleep(0.02)
+
+
 KINDS: dict[str, Callable[[Worker], None]] = {
     "sequential": _sequential,
     "random": _at_random,
@@ -252,6 +264,7 @@ KINDS: dict[str, Callable[[Worker], None]] = {
     "reopened": _reopened,
     "listing": _listing,
     "finding": _finding,
+    "ordered": _ordered,
 }
 
 
