@@ -318,12 +318,13 @@ def test_older_messages_are_acknowledged_unread() -> None:
 def test_older_and_newer_messages_in_one_response() -> None:
     driven = DrivenPull(skip_before=500.0)
     driven.open()
-    old, new = messages("old", publish_time=1.0), messages("new", publish_time=500.0)
+    old = messages("old", publish_time=1.0)
+    new = messages("new", publish_time=500.0) + messages("newer", publish_time=600.0)
     for _ in range(2):
         driven.core.on_message(1, PullResponse(old + new + old), driven.now)
-    assert driven.take() == ["new", "new"]
+    assert driven.take() == ["new", "newer", "new", "newer"]
     driven.advance(POLICY.ack_delay)
-    assert sorted(driven.acked) == ["new"] * 2 + ["old"] * 4
+    assert sorted(driven.acked) == ["new"] * 2 + ["newer"] * 2 + ["old"] * 4
     assert driven.counters.changes_skipped == 4
 
 
