@@ -305,7 +305,7 @@ class ChangeFeed:
             case PullEvent.RETRIED | PullEvent.DELAYED:
                 self._watcher.on_interrupted(now, move.detail)
             case PullEvent.REFUSED:
-                self._watcher.on_lost(now, move.detail)
+                self._watcher.on_lost(now, f"{self._subscription}: {move.detail}")
 
 
 def _next_size(size: int, seconds: float) -> int:

@@ -35,7 +35,7 @@ _RETRYABLE = RETRYABLE_ENDS | {StatusCode.UNKNOWN}
 _LOSING = frozenset({StatusCode.NOT_FOUND, StatusCode.FAILED_PRECONDITION})
 
 _REASONS = {
-    StatusCode.NOT_FOUND: "the subscription does not exist",
+    StatusCode.NOT_FOUND: "the subscription does not exist, `gcsmux changes setup` creates it",
     StatusCode.PERMISSION_DENIED: "the caller may not use the subscription (it needs the role"
     " roles/pubsub.subscriber)",
     StatusCode.UNAUTHENTICATED: "Pub/Sub refuses the credentials",

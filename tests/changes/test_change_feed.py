@@ -202,7 +202,7 @@ async def test_a_refused_stream_is_tried_again_every_minute() -> None:
     async with running(end_with=NOT_FOUND) as fixture:
         ((kind, why),) = fixture.watcher.take()
         assert kind == "lost"
-        assert str(why).startswith("the subscription does not exist: ")
+        assert str(why).startswith(f"{SUBSCRIPTION}: the subscription does not exist, `gcsmux")
         await trio.sleep(10 * POLICY.refused)
         assert 9 <= len(fixture.transport.calls) <= 12
         fixture.transport.end_with = None
