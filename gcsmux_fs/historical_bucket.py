@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 import trio
 
 from gcsmux_fs.history.as_of_store import AsOfStore
-from gcsmux_fs.history.freeze_files import read_freeze_file, write_freeze_file
+from gcsmux_fs.history.freeze_files import (
+    FreezeFileBusy,
+    WriterLock,
+    read_freeze_file,
+    write_freeze_file,
+)
 from gcsmux_fs.history.freeze_format import BrokenFreezeFile, FreezeHeader, FrozenState
 from gcsmux_fs.history.freeze_keeper import FreezeKeeper
 from gcsmux_fs.history.frozen_names import FrozenNames
@@ -47,6 +52,10 @@ log = logging.getLogger(__name__)
 
 # How long the end of a mount waits for a slow disk.
 _LAST_WRITE_SECONDS = 60.0
+# How long a start waits for another mount that still writes the file of frozen names. `umount`
+# returns before the last names are written, which takes seconds for a million names.
+_BUSY_SECONDS = 20.0
+_BUSY_PAUSE_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +85,8 @@ async def historical_bucket(
         return
     metrics.section = "frozen names"
     header = FreezeHeader(settings.bucket, settings.prefix, settings.as_of_ns)
-    state = await _read_state(settings, header)
+    lock = WriterLock()
+    state = await _read_state(settings, header, lock)
     is_closed = state is not None and state.is_complete
     store: ObjectStore = connected.store
     if settings.as_of_ns is not None and not is_closed:
@@ -90,6 +100,7 @@ async def historical_bucket(
         names,
         header,
         settings.freeze_file,
+        lock=lock,
         is_closed=is_closed,
         digest=None if state is None else state.digest,
     )
@@ -109,9 +120,12 @@ async def historical_bucket(
     finally:
         with trio.move_on_after(_LAST_WRITE_SECONDS, shield=True):
             await keeper.close()
+        lock.release()
 
 
-async def _read_state(settings: Settings, header: FreezeHeader) -> FrozenState | None:
+async def _read_state(
+    settings: Settings, header: FreezeHeader, lock: WriterLock
+) -> FrozenState | None:
     """Return the content of the file of frozen names; None if there is none.
 
     A missing file is written, because a failure then shows at the start and not at the end.
@@ -120,24 +134,42 @@ async def _read_state(settings: Settings, header: FreezeHeader) -> FrozenState |
     if path is None:
         return None
     try:
-        state = await trio.to_thread.run_sync(read_freeze_file, path)
+        state = await _read_when_written(path, lock)
         if state is None:
-            await trio.to_thread.run_sync(_write_empty, path, header)
+            await trio.to_thread.run_sync(_write_empty, path, header, lock)
     except BrokenFreezeFile as error:
         raise ConfigError(
             f"--freeze-file {path} cannot be used: {error}: name another file, or remove it."
         ) from None
     except OSError as error:
         raise ConfigError(
-            f"--freeze-file {path} cannot be used: {error.strerror or error}."
+            f"--freeze-file {path} cannot be used: {error.strerror or error}: name a file in an"
+            " existing directory, which this user may read and write."
         ) from None
     if state is not None:
         check_frozen_state(path, state, header)
     return state
 
 
-def _write_empty(path: Path, header: FreezeHeader) -> None:
-    write_freeze_file(path, header, FrozenNames(), written_ns=time.time_ns(), is_complete=False)
+async def _read_when_written(path: Path, lock: WriterLock) -> FrozenState | None:
+    """Read the file as soon as no other mount writes it."""
+    deadline = trio.current_time() + _BUSY_SECONDS
+    while True:
+        try:
+            return await trio.to_thread.run_sync(read_freeze_file, path, lock)
+        except FreezeFileBusy:
+            if trio.current_time() >= deadline:
+                raise ConfigError(
+                    f"--freeze-file {path} cannot be used, because another mount adds names to it:"
+                    " unmount that one first, or name another file."
+                ) from None
+        await trio.sleep(_BUSY_PAUSE_SECONDS)
+
+
+def _write_empty(path: Path, header: FreezeHeader, lock: WriterLock) -> None:
+    write_freeze_file(
+        path, header, FrozenNames(), written_ns=time.time_ns(), is_complete=False, lock=lock
+    )
 
 
 async def _as_of_store(

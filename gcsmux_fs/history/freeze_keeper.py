@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from gcsmux_fs.history.freeze_files import WriterLock
     from gcsmux_fs.history.freeze_format import FreezeHeader
     from gcsmux_fs.history.frozen_names import FrozenNames
 
@@ -42,6 +43,7 @@ class FreezeKeeper:
         names: the names, which grow while the mount runs.
         header: what the mount shows.
         path: the file; None to write none.
+        lock: the lock on the file.
         is_closed: whether the names come from a complete file, so that they never change.
         digest: the digest of the names; None if it is not known.
         clock: returns the time in seconds.
@@ -53,6 +55,7 @@ class FreezeKeeper:
         header: FreezeHeader,
         path: Path | None,
         *,
+        lock: WriterLock | None = None,
         is_closed: bool,
         digest: str | None = None,
         clock: Callable[[], float] = trio.current_time,
@@ -60,6 +63,7 @@ class FreezeKeeper:
         self._names = names
         self._header = header
         self._path = path
+        self._lock = lock
         self._is_closed = is_closed
         self._clock = clock
         self._digest = digest
@@ -127,7 +131,12 @@ class FreezeKeeper:
 
             def write() -> None:
                 write_freeze_file(
-                    path, header, names, written_ns=time.time_ns(), is_complete=is_complete
+                    path,
+                    header,
+                    names,
+                    written_ns=time.time_ns(),
+                    is_complete=is_complete,
+                    lock=self._lock,
                 )
 
             try:

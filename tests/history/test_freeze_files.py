@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
-from gcsmux_fs.history.freeze_files import read_freeze_file, write_freeze_file
+from gcsmux_fs.history.freeze_files import (
+    FreezeFileBusy,
+    WriterLock,
+    read_freeze_file,
+    write_freeze_file,
+)
 from gcsmux_fs.history.freeze_format import (
     BrokenFreezeFile,
     FreezeHeader,
@@ -102,6 +107,25 @@ def test_a_replaced_file_keeps_its_permissions_and_leaves_nothing_else(tmp_path:
     assert state is not None
     assert (state.is_complete, state.names.objects) == (True, 3)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_no_second_mount_uses_a_file_before_its_last_names_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "names"
+    first, second, third = WriterLock(), WriterLock(), WriterLock()
+    assert read_freeze_file(path, first) is None
+    for names in (frozen(), frozen(OBJECTS[0])):
+        write_freeze_file(path, HEADER, names, written_ns=0, is_complete=False, lock=first)
+        with pytest.raises(FreezeFileBusy):
+            read_freeze_file(path, second)
+    first.release()  # The mount was killed.
+    assert read_freeze_file(path, second) is not None
+    with pytest.raises(FreezeFileBusy):
+        read_freeze_file(path, first)
+    write_freeze_file(path, HEADER, frozen(*OBJECTS), written_ns=0, is_complete=True, lock=second)
+    for lock in (first, second, third):  # Any number of mounts use a complete file.
+        state = read_freeze_file(path, lock)
+        assert state is not None
+        assert state.is_complete
 
 
 @pytest.mark.real_time
