@@ -302,9 +302,11 @@ def _faults(metrics: MetricsInterval) -> tuple[FaultCount, ...]:
 
 
 def _errors(metrics: MetricsInterval) -> FaultCount:
-    missing = {"errno": "ENOENT"}
-    recent = metrics.increase("fs_op_errors") - metrics.increase("fs_op_errors", **missing)
-    total = metrics.total("fs_op_errors") - metrics.total("fs_op_errors", **missing)
+    """Return the failed requests. An absent file or extended attribute is no failure."""
+    recent, total = metrics.increase("fs_op_errors"), metrics.total("fs_op_errors")
+    for errno in ("ENOENT", "ENODATA"):
+        recent -= metrics.increase("fs_op_errors", errno=errno)
+        total -= metrics.total("fs_op_errors", errno=errno)
     return FaultCount("failed requests", int(recent), int(total))
 
 

@@ -98,6 +98,7 @@ def snapshot(
             "fs_op_errors",
             "counter",
             ({"op": "lookup", "errno": "ENOENT"}, 70 * second),
+            ({"op": "getxattr", "errno": "ENODATA"}, 10 * second),
             ({"op": "read", "errno": "EIO"}, second - 1),
         ),
     ]
