@@ -98,6 +98,7 @@ def _route_options(command: _Decorated) -> _Decorated:
 
 @changes.command(
     "setup",
+    short_help="Create what mounts need for --changes.",
     epilog=examples(
         "gcsmux changes setup --project my-project my-bucket",
         "gcsmux changes setup --project my-project gs://my-bucket/logs --apply",
@@ -138,7 +139,10 @@ def setup(*, accounts: tuple[str, ...] | None, applies: bool, **options: Any) ->
     for name in request.route.subscriptions:
         line = command_line("gcsmux-mount", f"--changes={name}", request.route.address)
         click.echo(f"        {line} MOUNTPOINT")
-    click.echo("`gcsmux doctor` with the same options checks whether the changes arrive.")
+    click.echo("\nCheck whether changes arrive with:")
+    for name in request.route.subscriptions:
+        line = command_line("gcsmux", "doctor", f"--changes={name}", request.route.address)
+        click.echo(f"        {line}")
 
 
 @changes.command(
@@ -164,7 +168,8 @@ def teardown(*, applies: bool, **options: Any) -> None:
 
     steps = _run(_request(options, ()), plan_teardown, applies=applies)
     if not any(step.action for step in steps):
-        click.echo("There is nothing to delete.")
+        unknown = any(step.kind is StepKind.UNKNOWN for step in steps)
+        click.echo("There is nothing to delete" + (" that could be read." if unknown else "."))
     elif not applies:
         click.echo("\nNothing was changed. Run these commands, or this command with --apply.")
 
@@ -232,15 +237,21 @@ def _run(request: _Request, plan: _Plan, *, applies: bool) -> list[RouteStep]:
     """Show the plan, and carry it out with `applies`. Return its steps.
 
     Raises:
-        GcsmuxError: a part is wrong, or a call failed.
+        GcsmuxError: a part is wrong, a service does not answer, or a call failed.
     """
     from gcsmux_fs.notifications.route_services import open_services
-    from gcsmux_fs.notifications.route_survey import survey_route, unknown_route
+    from gcsmux_fs.notifications.route_survey import (
+        check_services_answer,
+        survey_route,
+        unknown_route,
+    )
 
     route = request.route
     try:
         with open_services(request.settings, request.pubsub, request.json_address) as services:
-            steps = plan(route, survey_route(route, *services))
+            survey = survey_route(route, *services)
+            check_services_answer(survey)
+            steps = plan(route, survey)
             _show(steps, with_commands=not applies)
             _refuse(steps, applies=applies)
             if applies:

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.errors import (
+    ConfigError,
+    GcsmuxError,
+    NotFound,
+    StorageError,
+    Unavailable,
+)
 from gcsmux_fs.notifications.change_route import PUBLISHER_ROLES, SUBSCRIBER_ROLES
 
 if TYPE_CHECKING:
@@ -16,7 +22,15 @@ if TYPE_CHECKING:
     from gcsmux_fs.storage.notification_configs import NotificationConfig
     from gcsmux_fs.storage.pubsub_admin import SubscriptionFacts
 
-__all__ = ["BucketCalls", "PubsubCalls", "RouteSurvey", "survey_route", "unknown_route"]
+__all__ = [
+    "BucketCalls",
+    "PubsubCalls",
+    "RouteSurvey",
+    "check_bucket_exists",
+    "check_services_answer",
+    "survey_route",
+    "unknown_route",
+]
 
 _Result = TypeVar("_Result")
 
@@ -122,6 +136,26 @@ def survey_route(route: ChangeRoute, pubsub: PubsubCalls, buckets: BucketCalls) 
         if exists
         else (),
     )
+
+
+def check_services_answer(survey: RouteSurvey) -> None:
+    """Raise GcsmuxError if a service could not be reached, because its plan would be a guess."""
+    for name, parts in (
+        ("Pub/Sub", (survey.topic, *survey.subscriptions.values())),
+        ("the JSON API of Cloud Storage", (survey.agent, survey.configs)),
+    ):
+        for part in parts:
+            if isinstance(part, Unavailable):
+                raise GcsmuxError(
+                    f"{name} does not answer, so nothing was changed: {part.message}: check the"
+                    " network and the address of the service, and run the command again."
+                )
+
+
+def check_bucket_exists(route: ChangeRoute, survey: RouteSurvey) -> None:
+    """Raise ConfigError if the bucket of the route does not exist."""
+    if isinstance(survey.configs, NotFound) and isinstance(survey.agent, NotFound):
+        raise ConfigError(f"gs://{route.bucket} does not exist: check the name of the bucket.")
 
 
 def unknown_route(route: ChangeRoute, error: StorageError) -> RouteSurvey:

@@ -8,6 +8,7 @@ from gcsmux_fs.model.errors import StorageError
 from gcsmux_fs.notifications import gcloud_commands
 from gcsmux_fs.notifications.change_route import MARK, PUBLISHER_ROLE, SUBSCRIBER_ROLE
 from gcsmux_fs.notifications.route_steps import RouteStep, StepKind, unknown_step
+from gcsmux_fs.notifications.route_survey import check_bucket_exists
 from gcsmux_fs.storage.notification_configs import EVENT_TYPES, JSON_PAYLOAD, NotificationConfig
 from gcsmux_fs.storage.pubsub_admin import SubscriptionFacts
 
@@ -44,7 +45,12 @@ def wanted_subscription(route: ChangeRoute) -> SubscriptionFacts:
 
 
 def plan_setup(route: ChangeRoute, survey: RouteSurvey) -> list[RouteStep]:
-    """Return the steps in the order in which they must be done."""
+    """Return the steps in the order in which they must be done.
+
+    Raises:
+        ConfigError: the bucket does not exist.
+    """
+    check_bucket_exists(route, survey)
     return [
         _topic_step(route, survey),
         _publisher_step(route, survey),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gcsmux_fs.model.errors import StorageError
+from gcsmux_fs.model.errors import NotFound, StorageError
 from gcsmux_fs.notifications import gcloud_commands
 from gcsmux_fs.notifications.change_route import MARK
 from gcsmux_fs.notifications.route_steps import RouteStep, StepKind, unknown_step
@@ -68,6 +68,8 @@ def _used_by(others: list[str]) -> str:
 def _config_steps(
     route: ChangeRoute, survey: RouteSurvey, others: list[str]
 ) -> Iterator[RouteStep]:
+    if isinstance(survey.configs, NotFound):
+        return  # They were deleted with the bucket.
     if isinstance(survey.configs, StorageError):
         what = f"notification configuration of {route.address} for {route.topic}"
         yield unknown_step(what, survey.configs)
@@ -86,6 +88,8 @@ def _config_steps(
 
 def _foreign_configs(route: ChangeRoute, survey: RouteSurvey) -> list[str]:
     """Return the notification configurations that publish on the topic and are not ours."""
+    if isinstance(survey.configs, NotFound):
+        return []
     if isinstance(survey.configs, StorageError):
         return [f"notification configurations of gs://{route.bucket} that cannot be read"]
     return [

@@ -58,6 +58,7 @@ def test_setup_creates_what_delivers_changes_and_teardown_takes_it_back(
     applied = capsys.readouterr().out
     assert applied.count("\ncreated ") == 4
     assert f"gcsmux-mount --changes={SUBSCRIPTION} gs://{BUCKET} MOUNTPOINT" in applied
+    assert f"gcsmux doctor --changes={SUBSCRIPTION} gs://{BUCKET}\n" in applied
     assert gcsmux.run(["changes", "setup", *OPTIONS, "--apply"]) == 0
     assert "create" not in capsys.readouterr().out
 

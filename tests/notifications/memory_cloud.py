@@ -20,7 +20,8 @@ AGENT = "service-7@gs-project-accounts.iam.gserviceaccount.com"
 class MemoryCloud:
     """Both protocols of `notifications.route_survey`, with the rules of the services.
 
-    `hidden` has the names of methods that this caller may not use.
+    `hidden` has the names of methods that this caller may not use, and `failing` those that fail
+    with a status.
     """
 
     topics: dict[str, dict[str, str]] = field(default_factory=dict)
@@ -28,11 +29,14 @@ class MemoryCloud:
     configs: dict[str, NotificationConfig] = field(default_factory=dict)
     grants: set[tuple[str, str, str]] = field(default_factory=set)
     hidden: set[str] = field(default_factory=set)
+    failing: dict[str, StatusCode] = field(default_factory=dict)
     refusals: int = 0
 
     def _check(self, method: str) -> None:
         if method in self.hidden:
             raise storage_error(StatusCode.PERMISSION_DENIED, f"{method} is denied")
+        if method in self.failing:
+            raise storage_error(self.failing[method], f"{method} fails")
 
     def topic_labels(self, topic: str) -> dict[str, str] | None:
         self._check("topic_labels")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gcsmux_fs.model.errors import ConfigError, StorageError
+from gcsmux_fs.model.errors import ConfigError, GcsmuxError, StatusCode, StorageError
 from gcsmux_fs.notifications.change_route import ChangeRoute, new_route
 from gcsmux_fs.notifications.route_services import carry_out
 from gcsmux_fs.notifications.route_steps import RouteStep, StepKind
-from gcsmux_fs.notifications.route_survey import survey_route, unknown_route
+from gcsmux_fs.notifications.route_survey import check_services_answer, survey_route, unknown_route
 from gcsmux_fs.notifications.setup_plan import plan_setup, wanted_subscription
 from gcsmux_fs.notifications.teardown_plan import plan_teardown
 from gcsmux_fs.storage.notification_configs import NotificationConfig
@@ -72,6 +72,30 @@ def test_setup_makes_the_whole_way_once_and_teardown_takes_it_back() -> None:
     assert not cloud.subscriptions
     assert not cloud.configs
     assert planned(plan_teardown, route, cloud) == []
+
+
+def test_setup_of_a_missing_bucket_is_refused_and_teardown_deletes_what_is_left() -> None:
+    cloud = MemoryCloud()
+    apply(plan_setup, route_to(), cloud)
+    cloud.failing = dict.fromkeys(("project_number", "configurations"), StatusCode.NOT_FOUND)
+    with pytest.raises(ConfigError, match="gs://data does not exist: check the name"):
+        planned(plan_setup, route_to(), cloud)
+    assert kinds(apply(plan_teardown, route_to(), cloud)) == ["delete"] * 2
+    assert not cloud.topics
+    assert not cloud.subscriptions
+
+
+@pytest.mark.parametrize(
+    ("method", "service"), [("subscription", "Pub/Sub"), ("configurations", "the JSON API")]
+)
+def test_a_service_that_does_not_answer_is_named_instead_of_a_plan(
+    method: str, service: str
+) -> None:
+    cloud = MemoryCloud(failing={method: StatusCode.UNAVAILABLE})
+    with pytest.raises(GcsmuxError, match=f"^{service}.* does not answer.*: {method} fails: check"):
+        check_services_answer(survey_route(route_to(), cloud, cloud))
+    cloud = MemoryCloud(failing={method: StatusCode.PERMISSION_DENIED})
+    check_services_answer(survey_route(route_to(), cloud, cloud))
 
 
 def test_a_second_mount_needs_only_a_subscription_and_keeps_the_rest_alive() -> None:
