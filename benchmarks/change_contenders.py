@@ -104,6 +104,8 @@ class ToldMount:
                 thread.join()
         if task.kind is Kind.WATCH:
             outcome = _delays(outcome, emulator, subscription, task)
+        # A bucket can have only 10 notification configurations.
+        emulator.unsubscribe(subscription)
         return outcome, cost
 
     def _other_events(self, bucket: str, subscription: str, seconds: float) -> list[bytes]:

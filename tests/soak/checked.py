@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Failed", "OpenFile", "Stopped", "Worker"]
 
 _REPORT_SECONDS = 1.0
+# Time after which the message about a change must have arrived. A stalled connection is open again
+# after 2 s, and a stream that was cut is opened again after at most 5 s.
+_ORDER_SECONDS = 10.0
 _GENERATION = "user.gcs.generation"
 
 
@@ -50,7 +53,8 @@ class Worker:
         self._longest: dict[str, float] = {}
         self._reported = time.monotonic()
         self._reported_generations: set[tuple[str, int]] = set()
-        self._newest_generations: dict[str, int] = {}
+        # The newest generation of each name, and when this program saw it first.
+        self._newest_generations: dict[str, tuple[int, float]] = {}
 
     # -- reporting
 
@@ -133,11 +137,17 @@ class Worker:
         return OpenFile(self, name, descriptor, size, requested_at)
 
     def check_order(self, name: str, generation: int) -> None:
-        """Report a generation that is older than one that this program has seen before."""
-        newest = self._newest_generations.get(name, 0)
-        if generation < newest:
+        """Report a generation that is older than one that this program has seen before.
+
+        While a connection stalls, an older answer may arrive after a newer one. This is right until
+        the message about the change arrives.
+        """
+        now = time.monotonic()
+        newest, seen_at = self._newest_generations.get(name, (0, now))
+        if generation < newest and now > seen_at + _ORDER_SECONDS:
             self.wrong(f"{name} shows generation {generation} after generation {newest}")
-        self._newest_generations[name] = max(newest, generation)
+        if generation > newest:
+            self._newest_generations[name] = generation, now
         self.count("generations in order")
 
     def identified(self, name: str, generation: int, identity: Identity, size: int) -> None:
