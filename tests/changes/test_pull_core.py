@@ -328,6 +328,17 @@ def test_older_and_newer_messages_in_one_response() -> None:
     assert driven.counters.changes_skipped == 4
 
 
+def test_the_end_of_skipping_is_one_gap() -> None:
+    driven = DrivenPull(skip_before=500.0)
+    driven.open()
+    for number in range(20):
+        driven.answer(f"old {number}", publish_time=1.0)
+        driven.advance(4.0)
+    assert driven.gaps == 1
+    assert 0 < driven.counters.changes_skipped < 20
+    assert driven.core.queued == 20 - driven.counters.changes_skipped
+
+
 def test_a_full_order_leaves_at_once(driven: DrivenPull) -> None:
     driven.open()
     driven.answer(*map(str, range(MAX_ORDER_IDS)))
