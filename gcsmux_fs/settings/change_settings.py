@@ -19,7 +19,7 @@ CHANGE_SETTINGS: tuple[Setting, ...] = (
         heading=CHANGES,
         help="Listen to the changes of the bucket with this subscription of Pub/Sub, which no other"
         " mount may use. Names then stay cached until they change, and a change is visible at once."
-        " While the subscription is silent or late, --metadata-ttl and --negative-ttl count as"
+        " While Pub/Sub fails or is late, --metadata-ttl and --negative-ttl count as"
         " usual. `gcsmux changes setup` creates the subscription.",
         default_words="none",
         reason="it needs a topic of Pub/Sub, and each change of the bucket costs one message",
