@@ -333,7 +333,7 @@ def test_the_end_of_skipping_is_one_gap() -> None:
     driven.open()
     for number in range(20):
         driven.answer(f"old {number}", publish_time=1.0)
-        driven.advance(4.0)
+        driven.advance(7.0)
     assert driven.gaps == 1
     assert 0 < driven.counters.changes_skipped < 20
     assert driven.core.queued == 20 - driven.counters.changes_skipped
