@@ -56,6 +56,8 @@ class ChangeRow:
         show: when changes show. Unless it is `AFTER_TTL`, the TTL of the mount is an hour.
         state: the state of the feed after the changes.
         metrics: the minimum increase of each metric; 0 means that the metric must not increase.
+        is_ordered: whether messages arrive so soon that no answer of the service is ahead of them.
+            Otherwise, a listing may show an older state than a look-up until the message arrives.
     """
 
     fault: str
@@ -64,6 +66,7 @@ class ChangeRow:
     show: Show = Show.TOLD
     state: str = "healthy"
     metrics: Mapping[str, int] = field(default_factory=dict)
+    is_ordered: bool = True
 
 
 def injected_into_feed(row: ChangeRow) -> str:
@@ -89,11 +92,13 @@ CHANGE_ROWS: tuple[ChangeRow, ...] = (
     ChangeRow(
         "messages arrive in another order",
         (_rule(MessageHeldBack(3, 0.3), _DELIVERY, probability=0.4),),
+        is_ordered=False,
         metrics=_UNBROKEN,
     ),
     ChangeRow(
         "messages are late",
         (_rule(Delay(0.1, 0.3), _DELIVERY),),
+        is_ordered=False,
         metrics=_UNBROKEN,
     ),
     ChangeRow(
@@ -120,6 +125,7 @@ CHANGE_ROWS: tuple[ChangeRow, ...] = (
         "a stream is silent",
         (_rule(Hang(), _DELIVERY),),
         show=Show.AFTER_FAULT,
+        is_ordered=False,
         metrics=_UNBROKEN,
     ),
     ChangeRow(
@@ -127,6 +133,7 @@ CHANGE_ROWS: tuple[ChangeRow, ...] = (
         deed=Deed.UNSUBSCRIBE,
         show=Show.AFTER_TTL,
         state="lost",
+        is_ordered=False,
         metrics={"changes_interruptions": 1},
     ),
     ChangeRow(
@@ -137,6 +144,7 @@ CHANGE_ROWS: tuple[ChangeRow, ...] = (
         ),
         show=Show.AFTER_TTL,
         state="lost",
+        is_ordered=False,
         metrics={"changes_interruptions": 1},
     ),
     ChangeRow(
@@ -144,6 +152,7 @@ CHANGE_ROWS: tuple[ChangeRow, ...] = (
         deed=Deed.NO_ENDPOINT,
         show=Show.AFTER_TTL,
         state="interrupted",
+        is_ordered=False,
         metrics={"changes_received": 0},
     ),
 )
