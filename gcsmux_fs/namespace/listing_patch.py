@@ -27,6 +27,7 @@ from gcsmux_fs.namespace.names import (
 from gcsmux_fs.namespace.patched_listing import Reach
 
 if TYPE_CHECKING:
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.listing_cache import CachedListing
     from gcsmux_fs.namespace.object_change import ObjectChange
 
@@ -37,6 +38,7 @@ __all__ = [
     "hide_folder",
     "patch_object",
     "patch_own_object",
+    "replace_earlier",
     "show_folder",
     "shows_folder",
 ]
@@ -137,6 +139,21 @@ def patch_own_object(cached: CachedListing, change: ObjectChange) -> bool:
         listing.remove(name)
     cached.trust(name)
     return True
+
+
+def replace_earlier(cached: CachedListing, spelling: Spelling, info: ObjectInfo) -> None:
+    """Replace the entry of an object if it has an earlier generation or metageneration."""
+    listing = cached.listing
+    if listing.reach(spelling.target) is not Reach.SHOWN:
+        return
+    name, row = spelling.plain, listing.find(spelling.plain)
+    if isinstance(row, Directory):
+        name, row = spelling.beside, listing.find(spelling.beside)
+    if isinstance(row, Row):
+        objects, index = row
+        listed = objects.generations[index], objects.traits[index].metageneration
+        if listed < (info.generation, info.metageneration):
+            listing.put_object(name, info)
 
 
 def shows_folder(cached: CachedListing, spelling: Spelling) -> bool:

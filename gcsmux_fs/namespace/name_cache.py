@@ -130,8 +130,11 @@ class NameCache:
         if patched is None:
             self._invalidations.note(target, now)
             return resolution
-        if self._store(target, patched) and self._keeper is not None:
-            self._keeper.note_resolution(target, patched)
+        if self._store(target, patched):
+            if patched.info is not None:
+                self._patches.show_newer(patched.info)
+            if self._keeper is not None:
+                self._keeper.note_resolution(target, patched)
         return patched
 
     def _store(self, target: str, resolution: Resolution) -> bool:

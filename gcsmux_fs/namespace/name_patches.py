@@ -28,6 +28,7 @@ from gcsmux_fs.namespace.listing_patch import (
     hide_folder,
     patch_object,
     patch_own_object,
+    replace_earlier,
     show_folder,
     shows_folder,
 )
@@ -36,6 +37,7 @@ from gcsmux_fs.namespace.names import SHORT_NAME, part_locations
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping, Sequence
 
+    from gcsmux_fs.model.values import ObjectInfo
     from gcsmux_fs.namespace.invalidations import Invalidations
     from gcsmux_fs.namespace.listing_cache import CachedListing, ListingCache
     from gcsmux_fs.namespace.object_change import ObjectChange
@@ -237,6 +239,19 @@ class NamePatches:
                     state = _FolderState.FILLED
                 patched = _with_folder(patched, folder, state, change)
         return patched
+
+    def show_newer(self, info: ObjectInfo) -> None:
+        """Replace listed entries of an object by an answer about it that shows a later one.
+
+        Otherwise a program would see the earlier one again, when it lists the directory.
+        """
+        cut = info.name.rfind("/") + 1
+        listings = self._listings.at(info.name[:cut])
+        if not listings or not info.name[cut:] or (spelling := Spelling.of(info.name)) is None:
+            return
+        for cached in listings:
+            replace_earlier(cached, spelling, info)
+            self._listings.note_patched(cached)
 
     # -- internals
 

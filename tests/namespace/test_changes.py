@@ -83,6 +83,27 @@ async def test_a_listed_directory_is_patched_without_a_request() -> None:
         assert store.take_requests() == []
 
 
+async def test_a_directory_never_shows_an_earlier_object_than_a_lookup_did() -> None:
+    store = FakeStore()
+    store.put("d/a", "d/b")
+    async with mounted(store, news=Always()) as tree:
+        directory = (await follow(tree, "d")).inode
+        await read_names(tree, directory)
+        store.put("d/b")
+        second = store["d/b"]
+        told(tree, exists(second, has_info=False))
+        store.put("d/b")
+        # The lookup is ahead of the last message.
+        assert await object_at(tree, "d/b") == ("d/b", 4)
+        told(tree, exists(second))
+        handle = tree.open_directory(directory)
+        entries = {name: entry.inode for _, name, entry in await handle.entries_from(0)}
+        info = tree.object_of(entries[b"b"])
+        assert info is not None
+        assert info.generation == 4
+        handle.release()
+
+
 async def test_folders_appear_and_vanish_with_their_objects() -> None:
     store = FakeStore()
     store.put("e/f/x", "y")
