@@ -131,7 +131,6 @@ DISK_ROWS: tuple[DiskRow, ...] = (
     DiskRow("the file server has lost the directory", _errors(errno.ESTALE)),
     DiskRow("the disk is full", full_errno=errno.ENOSPC),
     DiskRow("the permissions of the directory change", _errors(errno.EACCES)),
-    DiskRow("the quota is used up", full_errno=errno.EDQUOT),
     DiskRow("reads hang", (DiskFault(_READS, hangs=True),), metrics={"disk_cache_timeouts": 1}),
     DiskRow("the directory is removed", change=_remove, pauses=Pauses.MAYBE),
     DiskRow(
@@ -141,11 +140,6 @@ DISK_ROWS: tuple[DiskRow, ...] = (
         "the disk fails now and then",
         (DiskFault(_EVERYTHING, errno=errno.EIO, probability=0.05),),
         pauses=Pauses.MAYBE,
-    ),
-    DiskRow(
-        "the disk is very slow",
-        (DiskFault(_EVERYTHING, seconds=3),),
-        metrics={"disk_cache_timeouts": 1},
     ),
     DiskRow(
         "the disk fails to read once",

@@ -20,7 +20,7 @@ from tests.reliability.disk_readers import read_measured
 from tests.reliability.disk_rows import DISK_ROWS, Pauses
 from tests.reliability.disk_stage import CACHE_OPTIONS, DiskStage, wait_until_written
 from tests.soak.samples import state_of
-from tests.support.disks.disk_faults import WRITING, DiskFault
+from tests.support.disks.disk_faults import DiskFault
 from tests.support.disks.faulty_disk import EVERYTHING, FaultyDisk
 from tests.support.disks.loop_disk import LoopDisk, loop_disks_work
 from tests.support.harness import EmulatorProcess, MountProcess, wait_until
@@ -148,11 +148,9 @@ def _read(mounted: MountProcess) -> None:
     "fault",
     [
         DiskFault(EVERYTHING, errno=errno.EIO),
-        DiskFault(WRITING, errno=errno.EROFS),
-        DiskFault(WRITING, errno=errno.ENOSPC),
         DiskFault(EVERYTHING, hangs=True),
     ],
-    ids=["failing", "read-only", "full", "hanging"],
+    ids=["failing", "hanging"],
 )
 def test_a_mount_starts_although_the_disk_fails(fault: DiskFault, tmp_path: Path) -> None:
     with FaultyDisk(tmp_path / "disk") as disk:
@@ -211,7 +209,8 @@ def test_a_device_fails_below_a_local_file_system(fault: str, tmp_path: Path) ->
         LoopDisk(device.path / "image", tmp_path / "disk", 128 * MIB) as disk,
         _cached_mount(tmp_path, device, disk.path / "cache") as (emulator, mounted),
     ):
-        assert _is_kept(emulator, mounted)
+        # The cache does not keep what arrives faster than the disk can write.
+        wait_until(lambda: _is_kept(emulator, mounted), "the cache has the file")
         # The next reads find nothing in the kernel's cache.
         for chunk in disk.path.rglob("chunks/*/*"):
             with chunk.open("rb") as file:
