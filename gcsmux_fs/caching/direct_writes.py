@@ -33,9 +33,8 @@ _ALIGNMENT_BYTES = 4096
 
 _FAST_SECONDS_PER_BYTE = 1 / 150e6
 """Direct writes that are as fast as this are preferred. If the network is faster, the queue of the
-writes becomes half full, and the next writes are buffered in any case (see `write_behind`). With a
-higher limit, a busy processor made fast disks look slow: a cold read of 1 GiB then took 1.1 instead
-of 0.2 processor seconds of the kernel."""
+writes becomes half full, and the next writes are buffered in any case (see `write_behind`). The
+limit is below the rate of local disks, because a busy processor makes a disk look slower."""
 
 _MOST_TIMES_BUFFERED = 2.0
 """How many times the time of a buffered write a slower direct write may take. A buffered write
