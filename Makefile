@@ -48,9 +48,9 @@ fuzz:
 	@scripts/bootstrap fuzz
 	@$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(TARGETS)
 
-# Three tests run at the same time, because most tests only wait for a timeout or a process. Tests
+# Two tests run at the same time, because most tests only wait for a timeout or a process. Tests
 # marked `alone` measure processor time, so these tests run last, one after the other.
-PARALLEL := -n 3
+PARALLEL := -n 2
 
 test: lint
 	$(BIN)/pytest $(PARALLEL) -m "not alone and not boot and not package"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,9 @@ from gcsmux_fs.changes.subscription_claim import FREE_SECONDS, SubscriptionClaim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+
+_BINDING_SECONDS = 0.2
 
 
 class Subscription:
@@ -26,7 +30,8 @@ class Subscription:
         told: list[bool] = []
         async with trio.open_nursery() as tasks:
             tasks.start_soon(SubscriptionClaim(self.name, endpoint, told.append).run)
-            await trio.sleep(1.0)
+            # A thread binds the socket, and the virtual clock does not wait for threads.
+            await trio.to_thread.run_sync(time.sleep, _BINDING_SECONDS)
             yield told
             tasks.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""The order in which `pytest -n 3` gives the tests to its workers."""
+"""The order in which `pytest -n 2` gives the tests to its workers."""
 
 from __future__ import annotations
 
