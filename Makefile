@@ -5,12 +5,13 @@ SHELL := bash
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help bootstrap demo test test-fast boot-test reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format docs clean
+.PHONY: help bootstrap demo test test-fast test-long boot-test reliability soak machines bench bench-quick bench-bootstrap fuzz mutants coverage dist deb package-test lint format docs clean
 
 help:
 	@echo "make demo         mount a sample bucket and compare every byte with the source"
-	@echo "make test         run lint, type checks and all tests, also the tests that mount"
+	@echo "make test         run lint, type checks and the tests, also the tests that mount"
 	@echo "make test-fast    run the tests without mounts, except the slowest ones, within a minute"
+	@echo "make test-long    run the tests that take 10 s or more and that \`make test\` leaves out"
 	@echo "make boot-test    boot this Debian in a container and try the systemd units, as root"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
 	@echo "make soak         read a mount with random faults, compare all bytes; SECONDS=3600 SEED="
@@ -53,8 +54,11 @@ fuzz:
 PARALLEL := -n 2
 
 test: lint
-	$(BIN)/pytest $(PARALLEL) -m "not alone and not boot and not package"
+	$(BIN)/pytest $(PARALLEL) -m "not alone and not boot and not package and not long"
 	$(BIN)/pytest -m alone
+
+test-long: bootstrap
+	$(BIN)/pytest $(PARALLEL) -m long
 
 test-fast: bootstrap
 	$(BIN)/pytest -n 3 --hypothesis-profile fast \

@@ -49,7 +49,7 @@ def refused_start(endpoint: str, folder: Path) -> tuple[str, int]:
     return line, kibibytes * 1024
 
 
-@pytest.mark.parametrize("claimed", [17 * MIB, 2**31 - 1, 2**32 - 1])
+@pytest.mark.parametrize("claimed", [17 * MIB, 2**32 - 1])
 def test_a_message_that_claims_gigabytes_allocates_nothing(tmp_path: Path, claimed: int) -> None:
     with hostile_server(message_frame(b"\x0a\x00", claimed=claimed)) as endpoint:
         line, memory = refused_start(endpoint, tmp_path)

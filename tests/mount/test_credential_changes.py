@@ -63,6 +63,7 @@ def mount(emulator: EmulatorProcess, service: Service, folder: Path) -> Callable
     return lambda *more: MountProcess(emulator, folder / "m", [*options, *more])
 
 
+@pytest.mark.long
 def test_no_reader_waits_while_tokens_expire(
     emulator: EmulatorProcess, mount: Callable[..., MountProcess], folder: Path, accepted: Path
 ) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.mount
 
 
+@pytest.mark.long
 def test_a_mount_answers_after_a_storm_of_killed_readers(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
@@ -26,9 +27,9 @@ def test_a_mount_answers_after_a_storm_of_killed_readers(
     with mount(*options) as mounted, mounted.program() as killer:
         # Each pause is long enough for the mount to stop the timer that ends freezes.
         pause = 3 * PERIOD_SECONDS
-        storm = killer.call(programs.storm, str(mounted.path), names, 250, 1, False, pause)
+        storm = killer.call(programs.storm, str(mounted.path), names, 500, 1, False, pause)
         assert storm.stuck == 0
-        assert storm.killed > 1250
+        assert storm.killed > 2500
         # Since `storm` has killed its last process, no process has used the mount. A frozen mount
         # would not answer now.
         assert mounted.run("cat", names[3], timeout=10).stdout == programs.tagged(3, 0, 4_000_000)

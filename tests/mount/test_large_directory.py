@@ -30,6 +30,7 @@ def pages_asked(emulator: EmulatorProcess) -> int:
     return emulator.statistics().requests.get("ListObjects", 0)
 
 
+@pytest.mark.long
 def test_the_first_entries_arrive_before_the_last_page(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:

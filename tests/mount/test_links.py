@@ -39,6 +39,7 @@ def output(mounted: MountProcess, *command: str) -> str:
     return result.stdout.decode()
 
 
+@pytest.mark.long
 def test_both_kinds_of_links_lead_to_their_targets(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:

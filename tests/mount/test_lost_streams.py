@@ -191,6 +191,7 @@ def test_a_silent_server_is_an_errno_after_the_read_timeout(
         assert reader.call(os.listdir, str(mounted.path)) == ["object"]
 
 
+@pytest.mark.long
 def test_lookups_succeed_while_one_connection_after_another_dies(folder: Path) -> None:
     with EmulatorProcess(folder / "buckets", relay=True) as emulator:
         for tag in range(3):

@@ -53,6 +53,7 @@ def largest_size(cache: Path) -> Iterator[list[int]]:
         thread.join()
 
 
+@pytest.mark.long
 def test_two_mounts_share_a_cache_while_one_is_killed_repeatedly(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:

@@ -24,6 +24,7 @@ HEALTHY_BYTES = 3_000_000
 TIMEOUT_SECONDS = 6
 
 
+@pytest.mark.long
 def test_a_file_is_read_while_150_reads_of_other_files_hang(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:

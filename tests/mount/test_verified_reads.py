@@ -54,6 +54,7 @@ def verify(mounted: MountProcess, suffix: str = "") -> dict[str, tuple[int, int]
     return {job["jobname"]: (job["error"], job["read"]["io_bytes"]) for job in report["jobs"]}
 
 
+@pytest.mark.long
 def test_every_engine_of_fio_reads_the_blocks_that_fio_wrote(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:

@@ -77,6 +77,7 @@ def test_without_readahead_no_file_is_prefetched(
         assert emulator.statistics().bytes_asked == 20 * SIZE
 
 
+@pytest.mark.long
 def test_an_abandoned_walk_closes_its_handles_and_frees_its_memory(
     emulator: EmulatorProcess, mount: NewMount
 ) -> None:
