@@ -39,6 +39,7 @@ def test_after_a_restart_names_need_no_request(
         assert second.statistics()["kept_listings_read"] == 4
 
 
+@pytest.mark.long
 def test_a_mount_starts_and_works_without_the_service(
     emulator: EmulatorProcess, mount: NewMount, folder: Path
 ) -> None:

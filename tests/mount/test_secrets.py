@@ -50,6 +50,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become ano
 # -- TLS
 
 
+@pytest.mark.long
 def test_a_refused_start_names_the_options_that_make_it_work(
     emulator: EmulatorProcess, service: Service, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,7 +89,7 @@ def test_every_block_belongs_to_a_test() -> None:
 def test_continuous_integration_runs_make_test_and_make_demo() -> None:
     script = (ROOT / ".ci" / "run").read_text().splitlines()
     calls = [shlex.split(line, comments=True)[:2] for line in script if line.startswith("make")]
-    targets = ["test", "boot-test", "package-test", "demo"]
+    targets = ["test", "package-test", "boot-test", "demo"]
     assert calls == [["make", target] for target in targets]
 
 
