@@ -11,7 +11,7 @@ help:
 	@echo "make demo         mount a sample bucket and compare every byte with the source"
 	@echo "make test         run lint, type checks and the tests, also the tests that mount"
 	@echo "make test-fast    run the tests without mounts, except the slowest ones, within a minute"
-	@echo "make test-long    run the tests that take 10 s or more and that \`make test\` leaves out"
+	@echo "make test-long    run storms, large cases and other long tests that \`make test\` leaves out"
 	@echo "make boot-test    boot this Debian in a container and try the systemd units, as root"
 	@echo "make reliability  inject every fault on a real mount and write docs/RELIABILITY.md"
 	@echo "make soak         read a mount with random faults, compare all bytes; SECONDS=3600 SEED="
