@@ -57,6 +57,7 @@ def test_a_message_that_claims_gigabytes_allocates_nothing(tmp_path: Path, claim
     assert memory < MAX_BYTES
 
 
+@pytest.mark.long
 def test_a_compressed_message_that_is_too_large_is_refused(tmp_path: Path) -> None:
     packer = zlib.compressobj(9, wbits=31)
     packed = packer.compress(bytes(60 * MIB)) + packer.flush()

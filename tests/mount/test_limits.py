@@ -65,6 +65,7 @@ def columns(start: int, count: int) -> ObjectTable:
     )
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_200_000_inodes_are_stored_and_freed() -> None:
     table = InodeTable("")

@@ -13,7 +13,7 @@ from tests.support.sizes import MIB
 if TYPE_CHECKING:
     from tests.support.harness import EmulatorProcess, NewMount
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.mount, pytest.mark.long]
 
 
 def place_tagged(emulator: EmulatorProcess, sizes: list[int]) -> list[tuple[str, int, int]]:

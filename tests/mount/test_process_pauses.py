@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.support.harness import NewMount
 
-pytestmark = pytest.mark.mount
+pytestmark = [pytest.mark.mount, pytest.mark.long]
 
 SIZE = 48 * MIB
 READ_TIMEOUT_SECONDS = 3
