@@ -1,4 +1,4 @@
-"""The contenders that are told of changes (`--changes`), with several rates of other events.
+"""The contenders that receive changes (`--changes`), with several rates of other events.
 
 | contender | description |
 |---|---|

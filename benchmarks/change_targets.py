@@ -1,4 +1,4 @@
-"""The targets of a mount that is told of changes."""
+"""The targets of a mount that receives changes."""
 
 from __future__ import annotations
 

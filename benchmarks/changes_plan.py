@@ -1,4 +1,4 @@
-"""The cases of a mount that is told of changes. The name of each case begins with "changes"."""
+"""The cases of a mount that receives changes. The name of each case begins with "changes"."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ _CREDENTIALS_PAUSE_SECONDS = 60.0
 
 
 class ConnectedChanges:
-    """The changes of the bucket of one mount: what is told of them, and who is told.
+    """The changes of the bucket of one mount: what receives them, and what they change.
 
     Args:
         settings: the settings of the mount, with a subscription.

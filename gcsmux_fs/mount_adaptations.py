@@ -266,7 +266,7 @@ def kept_names(*, kept: bool, may_be_old: bool, is_offline: bool) -> Adaptation:
 
 
 def changes_of_bucket(subscription: str, state: str, why: str, kernel_seconds: float) -> Adaptation:
-    """Return how the mount is told of changes.
+    """Return how the mount receives changes.
 
     `subscription` is empty without --changes. `state` and `why` are the state of the feed and its
     reason; `kernel_seconds` is how long the kernel may cache a name.

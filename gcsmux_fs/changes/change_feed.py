@@ -66,7 +66,7 @@ _SUSPENDED_SECONDS = 2.0
 
 
 class FeedWatcher(Protocol):
-    """Is told how the feed fares. `now` is the time of trio's clock."""
+    """Observes the state of the feed. `now` is the time of trio's clock."""
 
     def on_open(self, now: float) -> None:
         """The service has answered on a new stream. Delayed messages may still follow."""
@@ -102,7 +102,7 @@ class ChangeFeed:
         subscription: the full name of the subscription, for the log.
         bucket: the bucket whose changes are applied.
         apply: applies changes, in the order of their arrival; called in the trio thread.
-        watcher: is told how the feed fares.
+        watcher: observes the state of the feed.
         random: source of jitter.
         is_cold: whether no name is known from before the start, so that older changes do not
             matter.

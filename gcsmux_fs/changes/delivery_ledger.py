@@ -1,4 +1,4 @@
-"""Keeps the messages that wait to be applied, and what has to be told to the service; sans-IO.
+"""Keeps the messages that wait to be applied, and what to send to the service; sans-IO.
 
 A message is acknowledged when it is taken for applying, because applying it twice has no effect,
 and because the caches that a lost change would have changed end with this process. A message that

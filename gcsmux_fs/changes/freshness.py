@@ -1,9 +1,9 @@
-"""Whether the mount is told of changes in time, and how long answers are valid; sans-IO.
+"""Whether the mount receives changes in time, and how long answers are valid; sans-IO.
 
 Theory of operation
 
-While the feed is healthy, the mount is told of each change within `LAG_BOUND_SECONDS`. So an answer
-is valid until the mount is told of a change. The state says whether the feed is healthy::
+While the feed is healthy, the mount receives each change within `LAG_BOUND_SECONDS`. So an answer
+is valid until the mount receives a change. The state says whether the feed is healthy::
 
     STARTING     the feed was not open yet
     CATCHING_UP  the feed is open, but changes arrive late, or it has just been opened
@@ -65,7 +65,7 @@ START_SECONDS = 10.0
 
 
 class FreshnessState(enum.Enum):
-    """Whether the mount is told of changes in time. The values are shown to people."""
+    """Whether the mount receives changes in time. The values are shown to people."""
 
     STARTING = "starting"
     CATCHING_UP = "catching up"

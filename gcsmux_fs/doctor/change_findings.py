@@ -26,7 +26,7 @@ __all__ = [
     "subscription_finding",
 ]
 
-NO_CHANGES = "names are asked for again after --metadata-ttl: add --changes to be told of changes"
+NO_CHANGES = "names are asked for again after --metadata-ttl: add --changes to receive changes"
 """Why there is nothing to check without --changes."""
 
 # A message that waits for longer shows that no mount receives. Pub/Sub delivers within a second.

@@ -1,7 +1,7 @@
 """For how long an answer about names is valid; sans-IO.
 
 Without news of changes, an answer is valid for its TTL, which begins when the request is sent. With
-`--changes`, a `NewsPromise` may make it valid for longer: until the mount is told of a change.
+`--changes`, a `NewsPromise` may make it valid for longer: until the mount receives a change.
 
 Some changes are announced by no event, so the answers that depend on them have the TTL in any case:
 

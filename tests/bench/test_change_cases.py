@@ -1,4 +1,4 @@
-"""Tests of the cases of a mount that is told of changes: the targets, and the events."""
+"""Tests of the cases of a mount that receives changes: the targets, and the events."""
 
 from __future__ import annotations
 

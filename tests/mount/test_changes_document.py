@@ -1,4 +1,4 @@
-"""The commands in docs/CHANGES.md and in README.md work: a mount is told of a change."""
+"""The commands in docs/CHANGES.md and in README.md work: a mount receives a change."""
 
 from __future__ import annotations
 

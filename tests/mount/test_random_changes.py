@@ -1,4 +1,4 @@
-"""A mount that is told of changes shows what a mount shows that always asks the service."""
+"""A mount that receives changes shows what a mount shows that always asks the service."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NAMES = (
     ),
     *("l" * 300, "l" * 300 + "/m", "l" * 256 + "n", "deep/er/and/deep/er", "deep/er", "ö"),
 )
-# No name changes during a test, unless the mount is told.
+# No name changes during a test, unless the mount receives the change.
 _TOLD = ("--metadata-ttl", "1h", "--negative-ttl", "1h")
 _ASKING = ("--metadata-ttl", "0", "--negative-ttl", "0")
 _SECONDS = 20
@@ -85,7 +85,7 @@ def test_random_changes_show_as_in_a_mount_that_always_asks(
 def compare_mounts(
     emulator: EmulatorProcess, mount: NewMount, *, seed: int, rounds: int, is_faulty: bool
 ) -> None:
-    """Change objects, and compare a mount that is told with one that asks, `rounds` times."""
+    """Change objects, and compare a mount that receives them with one that asks, `rounds` times."""
     subscription = emulator.subscribe()
     writer = _Writer(emulator, seed)
     writer.change(10)

@@ -1,4 +1,4 @@
-"""A mount that is told of thousands of changes works on when programs, or it, are killed."""
+"""A storm of changes, in which programs and the mount are killed, leaves nothing stuck."""
 
 from __future__ import annotations
 

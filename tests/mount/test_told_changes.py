@@ -77,7 +77,7 @@ def test_names_have_their_ttl_only_without_the_feed(
         assert emulator.statistics().requests == {}
         emulator.unsubscribe(subscription)
         wait_until(lambda: "feed of changes: lost" in mounted.log, "the feed is lost")
-        # The mount is not told of these changes.
+        # The mount does not receive these changes.
         emulator.write("file", b"new")
         emulator.write("absent", b"")
         wait_until(lambda: mounted.run("cat", "file").stdout == b"new", "the name is asked for")

@@ -69,7 +69,7 @@ _RELOAD_SECONDS = 30.0
 class Options:
     """The length and the seed of a soak, and options of the mount.
 
-    If `told` is true, the mount is told of changes (`--changes`).
+    If `told` is true, the mount receives changes (`--changes`).
     """
 
     seconds: float

@@ -34,7 +34,7 @@ __all__ = ["Bucket"]
 
 
 class Bucket(ReadableBucket):
-    """One bucket. `announce` is told of each change of an object."""
+    """One bucket. `announce` is called with each change of an object."""
 
     def __init__(
         self,

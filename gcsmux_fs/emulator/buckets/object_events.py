@@ -37,7 +37,7 @@ class ObjectEvent:
     overwritten_by: int = 0
 
 
-# A function that is told of each change of an object.
+# A function that is called with each change of an object.
 Announce = Callable[[ObjectEvent], None]
 
 

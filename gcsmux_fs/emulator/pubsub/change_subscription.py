@@ -25,7 +25,7 @@ _TOPICS = "/topics/"
 def set_up_subscription(
     registry: TopicRegistry, configs: ConfiguredNotifications, subscription: str, bucket: str
 ) -> None:
-    """Create a subscription that is told of all changes of a bucket (ALL_BUCKETS: of all buckets).
+    """Create a subscription that receives all changes of a bucket (ALL_BUCKETS: of all buckets).
 
     The topic gets the name of the subscription. What exists already stays.
 

@@ -2,7 +2,7 @@
 
 - `/gcsmux.emulator.Control/Subscribe`: `{"subscription": "projects/P/subscriptions/S", "bucket":
   "B"}` creates a topic, a notification configuration of the bucket and a subscription. Without
-  `bucket`, the subscription is told of the changes of all buckets. The response is `{}`.
+  `bucket`, the subscription receives the changes of all buckets. The response is `{}`.
 - `/gcsmux.emulator.Control/Unsubscribe`: `{"subscription": "projects/P/subscriptions/S"}` removes
   what Subscribe has created. The response is `{}`.
 - `/gcsmux.emulator.Control/Subscriptions` returns, for each subscription, the number of `waiting`

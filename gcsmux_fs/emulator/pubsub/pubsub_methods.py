@@ -57,7 +57,7 @@ class PubsubMethods:
         self.json = JsonApi(store, registry, configs, tokens)
 
     def subscribe(self, subscription: str, bucket: str) -> None:
-        """Create a subscription that is told of all changes of a bucket.
+        """Create a subscription that receives all changes of a bucket.
 
         Raises:
             RpcError: the name is not valid (INVALID_ARGUMENT).
