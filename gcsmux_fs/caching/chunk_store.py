@@ -343,15 +343,20 @@ class ChunkStore:
         header, descriptor = opened.header, opened.descriptor
         self._files.write(descriptor, content, HEADER_BYTES + start)
         is_blank = header.state_of(header.data) is HeaderState.BLANK
-        for slot, entries in new_entries(header, start, content):
-            header.put(slot, entries)
-            place = header.offset_of(slot)
-            if is_blank:
-                # One write instead of two, because most objects are small.
-                is_blank = False
-                header.data[: len(header.prefix)] = header.prefix
-                entries, place = bytes(header.data[: place + len(entries)]), 0
-            self._files.write(descriptor, entries, place)
+        try:
+            for slot, entries in new_entries(header, start, content):
+                header.put(slot, entries)
+                place = header.offset_of(slot)
+                if is_blank:
+                    # One write instead of two, because most objects are small.
+                    is_blank = False
+                    header.data[: len(header.prefix)] = header.prefix
+                    entries, place = bytes(header.data[: place + len(entries)]), 0
+                self._files.write(descriptor, entries, place)
+        except OSError:
+            # The memory shows entries that the file does not have.
+            self._chunks.close(header.chunk)
+            raise
         self.counters.disk_cache_written_bytes += len(content)
 
     def _clear(self, opened: OpenChunk, size: int, granules: list[int]) -> None:

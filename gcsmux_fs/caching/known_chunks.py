@@ -75,6 +75,8 @@ class KnownChunks:
         """Return whether a chunk has no file; False also if only the disk can tell."""
         path, name = _split(chunk)
         folder = self._folders.get(path)
+        # Read before the names, because another thread may add a name and change the time.
+        known_at = None if folder is None else folder.modified_at
         if folder is not None and folder.has(_mark(name)):
             return False
         try:
@@ -83,7 +85,7 @@ class KnownChunks:
             return True
         except OSError:
             return False
-        return folder is not None and folder.modified_at == modified_at
+        return known_at == modified_at
 
     def is_absent(self, chunk: ChunkId) -> bool:
         """Return whether a chunk has no file; False if its file must be opened. May block."""

@@ -33,14 +33,9 @@ class ChangeLog:
         self._changes: OrderedDict[str, tuple[float, ObjectChange]] = OrderedDict()
         #: When the newest change that was dropped was applied; minus infinity if none was.
         self.dropped_at = -math.inf
-        self._newest_at = -math.inf
-
-    def __len__(self) -> int:
-        return len(self._changes)
 
     def note(self, change: ObjectChange, now: float) -> None:
         """Record that `change` is applied at the time `now`."""
-        self._newest_at = now
         changes, name = self._changes, change.name
         changes[name] = now, change
         changes.move_to_end(name)
@@ -55,10 +50,6 @@ class ChangeLog:
         """Drop the changes of all objects whose names begin with `prefix`."""
         for name in [name for name in self._changes if name.startswith(prefix)]:
             del self._changes[name]
-
-    def reaches_back(self, seconds: float) -> bool:
-        """Return whether the log has all changes of the last `seconds` before its newest one."""
-        return self.dropped_at <= self._newest_at - seconds or self.dropped_at == -math.inf
 
     def change_of(self, name: str, asked_at: float) -> ObjectChange | None:
         """Return the change of an object that the answer to a request may not show."""

@@ -257,9 +257,9 @@ class NameCache:
 
         If `in_outage` is true, requests in flight get no answer.
         """
-        changed = self._patches.changed_names()
-        if changed is None:
+        if not self._patches.knows_changes_since_disk(now):
             return
+        changed = self._patches.changed_names() if kept.resolutions else set()
         for target, resolution in kept.resolutions:
             if target not in changed:
                 self._store(target, resolution)

@@ -191,7 +191,7 @@ class NamePatches:
     def replay_log(self, cached: CachedListing, now: float) -> bool:
         """Apply all logged changes to a listing that was kept; return False if that is impossible.
 
-        The place that has kept the listing must know earlier changes (see `changed_names`).
+        The place that has kept the listing must know earlier changes (see `knows_changes_since_disk`).
         """
         location = cached.listing.location
         for change in self.log.since(cached.begun_at):
@@ -203,13 +203,12 @@ class NamePatches:
             self._replay_change(cached, change.name[: end or None], change, now)
         return True
 
-    def changed_names(self) -> set[str] | None:
-        """Return all targets (see `Step`) that the logged changes concern.
+    def knows_changes_since_disk(self, now: float) -> bool:
+        """Return whether the log has all changes that the disk may not have yet."""
+        return self.log.dropped_at <= now - _DISK_SECONDS
 
-        Return None if the log does not reach back to the time at which the disk has the changes.
-        """
-        if not self.log.reaches_back(_DISK_SECONDS):
-            return None
+    def changed_names(self) -> set[str]:
+        """Return all targets (see `Step`) that the logged changes concern."""
         targets: set[str] = set()
         for change in self.log.since(-math.inf):
             targets.add(change.name)
@@ -222,8 +221,6 @@ class NamePatches:
         Return None if the changes do not show what the answer has to be.
         """
         log, asked_at = self.log, resolution.asked_at
-        if not log:
-            return resolution
         if log.dropped_at >= asked_at:
             return None
         patched: Resolution | None = resolution

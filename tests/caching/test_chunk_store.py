@@ -11,7 +11,13 @@ import crc32c
 import pytest
 
 from gcsmux_fs.caching.cache_directory import open_cache_directory
-from gcsmux_fs.caching.chunk_format import CHUNK_BYTES, GRANULE_BYTES, PAGE_BYTES, ChunkId
+from gcsmux_fs.caching.chunk_format import (
+    CHUNK_BYTES,
+    GRANULE_BYTES,
+    HEADER_BYTES,
+    PAGE_BYTES,
+    ChunkId,
+)
 from gcsmux_fs.caching.chunk_store import ChunkStore, Presence, Written
 from gcsmux_fs.caching.object_check import ObjectVerdict
 
@@ -121,11 +127,12 @@ def test_a_removed_chunk_gets_no_more_writes(directory: CacheDirectory, store: C
 
 
 class FailingFiles:
-    """File operations whose content cannot be read, or that lose the file during a write."""
+    """File operations that fail for content or headers, or that lose the file during a write."""
 
     def __init__(self, directory: CacheDirectory) -> None:
         self._files = directory.files
         self.read_error = 0
+        self.header_error = 0
         self.removes_during_writes = False
 
     def __getattr__(self, name: str) -> object:
@@ -137,6 +144,8 @@ class FailingFiles:
         return self._files.read(descriptor, length, offset)
 
     def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
+        if self.header_error and offset < HEADER_BYTES:
+            raise OSError(self.header_error, "cannot be written")
         self._files.write(descriptor, content, offset)
         if self.removes_during_writes:
             self._files.remove(ChunkId(IDENTITY, 0).path)
@@ -157,6 +166,22 @@ def test_a_chunk_that_the_disk_cannot_read_is_removed(directory: CacheDirectory)
     files.read_error = 0
     assert len(store.read(IDENTITY, SIZE, CHUNK_BYTES, PAGE_BYTES)) == 1
     store.close()
+
+
+def test_a_header_that_could_not_be_written_is_written_again(directory: CacheDirectory) -> None:
+    files = FailingFiles(directory)
+    store = ChunkStore(files)  # type: ignore[arg-type]
+    files.header_error = errno.ENOSPC
+    with pytest.raises(OSError, match="cannot be written"):
+        store.write(IDENTITY, SIZE, 0, CONTENT[:PAGE_BYTES])
+    assert store.read(IDENTITY, SIZE, 0, PAGE_BYTES) == []
+    files.header_error = 0
+    store.write(IDENTITY, SIZE, PAGE_BYTES, CONTENT[PAGE_BYTES : 2 * PAGE_BYTES])
+    store.close()
+    other = ChunkStore(directory.files)
+    ((offset, part),) = other.read(IDENTITY, SIZE, 0, CHUNK_BYTES)
+    assert (offset, len(part)) == (PAGE_BYTES, PAGE_BYTES)
+    other.close()
 
 
 def test_a_write_into_a_file_that_is_evicted_meanwhile_adds_nothing(

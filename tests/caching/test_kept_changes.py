@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trio
 
+from gcsmux_fs.namespace.change_log import MAX_LOGGED_CHANGES
 from tests.namespace.changed_bucket import Always
 from tests.namespace.mounted import follow, object_at, read_names
 from tests.namespace.test_changes import delete, put
@@ -96,6 +97,21 @@ async def test_neighbours_of_changed_names_are_not_asked_for(machine: Machine) -
         machine.store.take_requests()
         assert await object_at(tree, "d/a") == ("d/a", 4)
         assert await object_at(tree, "d/c") == ("d/c", 3)
+        assert machine.store.take_requests() == []
+
+
+async def test_kept_names_are_used_again_a_minute_after_a_storm_of_changes(
+    machine: Machine,
+) -> None:
+    machine.store.put("d/a")
+    async with machine.mount(ttl_seconds=3600) as tree:
+        await object_at(tree, "d/a")
+    async with machine.mount(ttl_seconds=3600, news=Always()) as tree:
+        for number in range(MAX_LOGGED_CHANGES + 1):
+            put(machine.store, tree, f"other/{number}")
+        await trio.sleep(61)
+        machine.store.take_requests()
+        assert await object_at(tree, "d/a") == ("d/a", 1)
         assert machine.store.take_requests() == []
 
 
