@@ -191,7 +191,7 @@ class NamePatches:
     def replay_log(self, cached: CachedListing, now: float) -> bool:
         """Apply all logged changes to a listing that was kept; return False if that is impossible.
 
-        The place that has kept the listing must know earlier changes (see `knows_changes_since_disk`).
+        The place that has kept the listing must know earlier changes (`knows_changes_since_disk`).
         """
         location = cached.listing.location
         for change in self.log.since(cached.begun_at):
