@@ -147,9 +147,9 @@ class ConnectedChanges:
                 self._watch.on_lost(trio.current_time(), str(error))
                 await trio.sleep(_CREDENTIALS_PAUSE_SECONDS)
 
-    def _apply(self, changes: Sequence[Change]) -> None:
+    def _apply(self, changes: Sequence[Change]) -> Sequence[Change]:
         self._watch.note_announced(change.name for change in changes)
-        self._applier.apply(changes)
+        return self._applier.apply(changes)
 
     def _note_dropped(self) -> None:
         self._tree.changes.note_names_dropped()

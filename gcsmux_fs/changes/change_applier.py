@@ -15,7 +15,7 @@ from gcsmux_fs.changes.change_event import ChangeKind
 from gcsmux_fs.changes.change_order import ChangeOrder
 from gcsmux_fs.metrics.registry import counter
 from gcsmux_fs.model.values import ObjectKey
-from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES
+from gcsmux_fs.namespace.names import MAX_OBJECT_NAME_BYTES, encoded_length
 from gcsmux_fs.namespace.object_change import ObjectChange
 
 if TYPE_CHECKING:
@@ -83,22 +83,28 @@ class ChangeApplier:
         """Declare the metrics of applied changes."""
         registry.fields(self._counters)
 
-    def apply(self, changes: Sequence[Change]) -> None:
-        """Apply changes in any order, also repeatedly. Nothing waits."""
+    def apply(self, changes: Sequence[Change]) -> Sequence[Change]:
+        """Apply changes in any order, also repeatedly. Nothing waits.
+
+        Return the changes below the root of the mount that were not known before.
+        """
         offset = self._clock() - self._wall()
         newest: list[ObjectChange] = []
+        news: list[Change] = []
         is_held = False
         root = self._names.root
         for change in changes:
             name = change.name
-            if not name.startswith(root) or len(name) > MAX_OBJECT_NAME_BYTES:
+            if not name.startswith(root) or encoded_length(name) > MAX_OBJECT_NAME_BYTES:
                 self._counters.changes_elsewhere += 1
                 continue
             self._release_dead(change)
             verdict = self._order.take(change)
             if verdict is None:
                 self._counters.changes_old += 1
-            elif verdict.is_contradiction:
+                continue
+            news.append(change)
+            if verdict.is_contradiction:
                 self._counters.changes_contradicting += 1
                 self._invalidate(name)
                 is_held = True
@@ -119,6 +125,7 @@ class ChangeApplier:
         self._counters.changes_applied += len(newest)
         if self._names.apply(newest) or is_held:
             self._note_names()
+        return news
 
     def _release_dead(self, change: Change) -> None:
         """Release the cached content of the generation that a change has removed."""

@@ -71,11 +71,12 @@ class FeedWatcher(Protocol):
     def on_open(self, now: float) -> None:
         """The service has answered on a new stream. Delayed messages may still follow."""
 
-    def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
+    def on_messages(self, oldest: float, now: float, wall: float) -> None:
         """Messages have been applied.
 
-        `oldest` is the time of the earliest change or message among them, `newest` is the latest
-        publish time, and `wall` is the time now, in seconds since 1970.
+        `oldest` is the earliest time at which one of their changes was made or published, without
+        changes that were known already; infinity if all were known. `wall` is the time now. Both
+        are in seconds since 1970.
         """
 
     def on_quiet(self, now: float) -> None:
@@ -101,7 +102,8 @@ class ChangeFeed:
         transport: opens the calls on the subscription.
         subscription: the full name of the subscription, for the log.
         bucket: the bucket whose changes are applied.
-        apply: applies changes, in the order of their arrival; called in the trio thread.
+        apply: applies changes, in the order of their arrival; called in the trio thread. Returns
+            the changes that were not known before.
         watcher: observes the state of the feed.
         random: source of jitter.
         is_cold: whether no name is known from before the start, so that older changes do not
@@ -116,7 +118,7 @@ class ChangeFeed:
         subscription: str,
         bucket: str,
         *,
-        apply: Callable[[Sequence[Change]], None],
+        apply: Callable[[Sequence[Change]], Sequence[Change]],
         watcher: FeedWatcher,
         random: Random,
         is_cold: bool,
@@ -214,15 +216,16 @@ class ChangeFeed:
                 changes.append(parse_change(message, self._bucket))
             except ForeignMessage as error:
                 self._note_foreign(str(error))
+        news: Sequence[Change] = ()
         try:
-            self._apply(changes)
+            news = self._apply(changes)
         except Exception:
             log.exception("%s: changes could not be applied", self._subscription)
             self._note_gap()
-        times = [message.publish_time for message in messages]
         # Cloud Storage may publish a change late, too.
-        oldest = min(times + [change.event_time for change in changes if change.event_time])
-        self._watcher.on_messages(oldest, max(times), trio.current_time(), self._wall())
+        times = [min(each.publish_time, each.event_time or math.inf) for each in news]
+        oldest = min(times, default=math.inf)
+        self._watcher.on_messages(oldest, trio.current_time(), self._wall())
 
     def _note_foreign(self, why: str) -> None:
         self.counters.changes_foreign += 1

@@ -152,8 +152,8 @@ class Freshness:
         if self.state is not FreshnessState.HEALTHY and not self._is_shared:
             self._move(FreshnessState.CATCHING_UP, "the feed has just been opened", now)
 
-    def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
-        """Record the publish times of messages that have been applied, as times of the wall."""
+    def on_messages(self, oldest: float, now: float, wall: float) -> None:
+        """Record the earliest time of the new changes that have been applied, by the wall clock."""
         self._heard_at = now
         self.lag_seconds = max(0.0, wall - oldest)
         if self.lag_seconds <= LAG_BOUND_SECONDS:

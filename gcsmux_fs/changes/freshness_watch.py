@@ -106,9 +106,9 @@ class FreshnessWatch:
         self._freshness.on_open(now)
         self._settle()
 
-    def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
+    def on_messages(self, oldest: float, now: float, wall: float) -> None:
         """See `FeedWatcher`."""
-        self._freshness.on_messages(oldest, newest, now, wall)
+        self._freshness.on_messages(oldest, now, wall)
         self._settle()
 
     def on_quiet(self, now: float) -> None:

@@ -46,6 +46,7 @@ __all__ = [
     "call_headers",
     "open_channels",
     "request_headers",
+    "root_certificates",
 ]
 
 log = logging.getLogger(__name__)
@@ -237,7 +238,7 @@ async def _open(settings: ChannelSettings, *, needs_token: bool) -> Channels:
     ]
     if settings.plaintext:
         return Channels(partial(grpc.aio.insecure_channel, settings.endpoint, options), None)
-    roots = _root_certificates(settings.ca_file)
+    roots = root_certificates(settings.ca_file)
     if settings.anonymous:
         make = partial(
             grpc.aio.secure_channel,
@@ -289,7 +290,7 @@ def _first_token(
     return tokens
 
 
-def _root_certificates(path: Path | None) -> bytes | None:
+def root_certificates(path: Path | None) -> bytes | None:
     """Return the certificates in --ca-file; None for gRPC's own.
 
     Raises:

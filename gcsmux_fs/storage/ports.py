@@ -212,25 +212,19 @@ class PulledMessage(NamedTuple):
         data: the payload.
         attributes: the attributes that the publisher has set.
         publish_time: when the service received the message, in seconds since 1970.
-        delivery_attempt: number of the delivery; 0 if the service does not count them.
     """
 
     ack_id: str
     data: bytes
     attributes: Mapping[str, str]
     publish_time: float
-    delivery_attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class PullResponse:
-    """One decoded StreamingPullResponse. A response without messages answers a keep-alive.
-
-    `message_bytes` is the size of the response.
-    """
+    """One decoded StreamingPullResponse. A response without messages answers a keep-alive."""
 
     messages: tuple[PulledMessage, ...] = ()
-    message_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

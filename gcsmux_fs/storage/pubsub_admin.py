@@ -15,6 +15,7 @@ import grpc
 from google.protobuf import empty_pb2
 
 from gcsmux_fs.model.errors import NotFound, StatusCode, storage_error
+from gcsmux_fs.storage.channels import root_certificates
 from gcsmux_fs.storage.pb import pubsub_pb2, storage_pb2
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class PubsubAdmin:
             options = [("grpc.enable_http_proxy", 0)]
             self._channel = grpc.insecure_channel(settings.endpoint, options)
         else:
-            roots = None if settings.ca_file is None else settings.ca_file.read_bytes()
+            roots = root_certificates(settings.ca_file)
             self._channel = grpc.secure_channel(
                 settings.endpoint, grpc.ssl_channel_credentials(roots)
             )

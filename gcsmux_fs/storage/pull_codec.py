@@ -64,7 +64,6 @@ def decode_pull_response(data: bytes) -> PullResponse:
                 message.data,
                 message.attributes,
                 time.seconds + time.nanos / 1e9,
-                received.delivery_attempt,
             )
         )
-    return PullResponse(tuple(messages), len(data))
+    return PullResponse(tuple(messages))

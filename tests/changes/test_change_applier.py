@@ -42,16 +42,14 @@ class Told:
         *,
         overwrote: int = 0,
         overwritten_by: int = 0,
-    ) -> None:
+    ) -> int:
+        """Apply one change, and return the number of changes that were not known."""
         at = DAY + trio.current_time()
         metageneration = 0 if info is None else info.metageneration
-        self.applier.apply(
-            [
-                Change(
-                    kind, name, generation, metageneration, at, at, overwrote, overwritten_by, info
-                )
-            ]
+        change = Change(
+            kind, name, generation, metageneration, at, at, overwrote, overwritten_by, info
         )
+        return len(self.applier.apply([change]))
 
     def metric(self, name: str) -> object:
         registry = Registry()
@@ -98,6 +96,14 @@ async def test_an_overwrite_releases_the_old_generation_in_any_order() -> None:
         assert await object_at(mount.tree, "a") == ("a", 2)
         assert {name for name, *_ in mount.released} == {"a"}
         assert mount.metric("changes_old") == 1
+
+
+async def test_repeated_and_foreign_changes_are_no_news() -> None:
+    async with told(FakeStore(), "d/") as mount:
+        assert mount.apply(ChangeKind.FINALIZE, "d/a", 2) == 1
+        assert mount.apply(ChangeKind.FINALIZE, "d/a", 2) == 0
+        assert mount.apply(ChangeKind.DELETE, "d/a", 1) == 0
+        assert mount.apply(ChangeKind.FINALIZE, "elsewhere", 3) == 0
 
 
 async def test_objects_outside_of_the_mounted_directory_do_not_matter() -> None:
@@ -149,9 +155,9 @@ async def test_values_that_no_object_has_are_asked_for(values: dict[str, Any]) -
         assert await object_at(mount.tree, "a") == ("a", 1)
 
 
-async def test_a_name_that_is_too_long_is_ignored() -> None:
+@pytest.mark.parametrize("name", ["a/" * 600, "\u00e9" * 600])
+async def test_a_name_that_is_too_long_is_ignored(name: str) -> None:
     async with told(FakeStore()) as mount:
-        name = "a/" * 600
         mount.apply(ChangeKind.FINALIZE, name, 2, object_info(name, 2))
         assert mount.metric("changes_elsewhere") == 1
 

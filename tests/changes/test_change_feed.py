@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -42,8 +43,8 @@ class Watcher:
     def on_open(self, now: float) -> None:
         self.events.append(("open",))
 
-    def on_messages(self, oldest: float, newest: float, now: float, wall: float) -> None:
-        self.events.append(("messages", oldest, newest, wall))
+    def on_messages(self, oldest: float, now: float, wall: float) -> None:
+        self.events.append(("messages", oldest, wall))
 
     def on_quiet(self, now: float) -> None:
         self.events.append(("quiet",))
@@ -83,10 +84,11 @@ class Fixture:
     def applied(self) -> list[str]:
         return [name for names in self.slices for name in names]
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Sequence[Change]) -> Sequence[Change]:
         self.slices.append([change.name for change in changes])
         if self.error is not None:
             raise self.error
+        return changes
 
 
 @asynccontextmanager
@@ -119,7 +121,7 @@ async def test_changes_are_applied_and_acknowledged() -> None:
         )
         await trio.sleep(0.01)
         assert fixture.slices == [["b", "a", "c"]]
-        assert fixture.watcher.take() == [("messages", 5.0, 7.0, WALL)]
+        assert fixture.watcher.take() == [("messages", 5.0, WALL)]
         await trio.sleep(POLICY.ack_delay)
         assert fixture.transport.acked == ["ack of b", "ack of a", "ack of c"]
 
@@ -234,7 +236,7 @@ async def test_what_apply_raises_is_a_gap(caplog: pytest.LogCaptureFixture) -> N
         await trio.sleep(0.1)
         assert "changes could not be applied" in caplog.text
         caplog.clear()
-        assert fixture.watcher.take() == [("gap",), ("messages", 5.0, 5.0, WALL)]
+        assert fixture.watcher.take() == [("gap",), ("messages", math.inf, WALL)]
         assert fixture.feed.counters.changes_gaps == 1
         fixture.error = None
         fixture.transport.deliver(message_about("b"))
@@ -269,7 +271,7 @@ async def test_a_change_that_is_published_late_counts_as_late() -> None:
             )
         )
         await trio.sleep(0.1)
-        assert fixture.watcher.take() == [("messages", WALL - 60.0, WALL - 1.0, WALL)]
+        assert fixture.watcher.take() == [("messages", WALL - 60.0, WALL)]
 
 
 async def test_a_cold_feed_skips_the_messages_from_before_its_start() -> None:

@@ -46,7 +46,7 @@ def pass_time(freshness: Freshness, until: float) -> None:
 
 
 def late(freshness: Freshness, now: float, lag: float = LAG_BOUND_SECONDS + 1) -> None:
-    freshness.on_messages(WALL - lag, WALL, now, WALL)
+    freshness.on_messages(WALL - lag, now, WALL)
 
 
 def test_before_the_feed_is_open_the_ordinary_ttl_counts() -> None:
@@ -153,7 +153,7 @@ def test_answers_are_trusted_again_when_what_was_delayed_has_been_delivered() ->
 
 def test_late_messages_end_the_promise() -> None:
     freshness = healthy()
-    freshness.on_messages(WALL - LAG_BOUND_SECONDS, WALL, 2000.0, WALL)
+    freshness.on_messages(WALL - LAG_BOUND_SECONDS, 2000.0, WALL)
     assert freshness.valid_until(OPENED, TTL) == math.inf
     late(freshness, 2001.0)
     assert shown(freshness) == "catching up"
