@@ -30,6 +30,7 @@ from gcsmux_fs.caching.chunk_format import (
     HeaderState,
     chunk_count,
     encode_absent,
+    granule_slot,
 )
 from gcsmux_fs.caching.granule_ranges import (
     chunk_ranges,
@@ -348,10 +349,14 @@ class ChunkStore:
                 header.put(slot, entries)
                 place = header.offset_of(slot)
                 if is_blank:
-                    # One write instead of two, because most objects are small.
                     is_blank = False
                     header.data[: len(header.prefix)] = header.prefix
-                    entries, place = bytes(header.data[: place + len(entries)]), 0
+                    if slot <= granule_slot(0):
+                        # One write instead of two, because most objects are small. No granule has
+                        # an entry between the two, which another mount may have written.
+                        entries, place = bytes(header.data[: place + len(entries)]), 0
+                    else:
+                        self._files.write(descriptor, header.prefix, 0)
                 self._files.write(descriptor, entries, place)
         except OSError:
             # The memory shows entries that the file does not have.

@@ -22,7 +22,7 @@ from gcsmux_fs.caching.chunk_store import ChunkStore, Presence, Written
 from gcsmux_fs.caching.object_check import ObjectVerdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from gcsmux_fs.caching.cache_directory import CacheDirectory
 
@@ -134,6 +134,7 @@ class FailingFiles:
         self.read_error = 0
         self.header_error = 0
         self.removes_during_writes = False
+        self.before_header: Callable[[], object] = lambda: None
 
     def __getattr__(self, name: str) -> object:
         return getattr(self._files, name)
@@ -144,8 +145,10 @@ class FailingFiles:
         return self._files.read(descriptor, length, offset)
 
     def write(self, descriptor: int, content: bytes | memoryview, offset: int) -> None:
-        if self.header_error and offset < HEADER_BYTES:
-            raise OSError(self.header_error, "cannot be written")
+        if offset < HEADER_BYTES:
+            self.before_header()
+            if self.header_error:
+                raise OSError(self.header_error, "cannot be written")
         self._files.write(descriptor, content, offset)
         if self.removes_during_writes:
             self._files.remove(ChunkId(IDENTITY, 0).path)
@@ -182,6 +185,26 @@ def test_a_header_that_could_not_be_written_is_written_again(directory: CacheDir
     ((offset, part),) = other.read(IDENTITY, SIZE, 0, CHUNK_BYTES)
     assert (offset, len(part)) == (PAGE_BYTES, PAGE_BYTES)
     other.close()
+
+
+def test_two_mounts_write_the_first_pieces_of_a_chunk_at_the_same_time(
+    directory: CacheDirectory,
+) -> None:
+    files = FailingFiles(directory)
+    first = ChunkStore(files)  # type: ignore[arg-type]
+    second = ChunkStore(directory.files)
+
+    def write_other_piece() -> None:
+        files.before_header = lambda: None
+        second.write(IDENTITY, SIZE, 0, CONTENT[:PAGE_BYTES])
+
+    files.before_header = write_other_piece
+    first.write(IDENTITY, SIZE, PAGE_BYTES, CONTENT[PAGE_BYTES : 2 * PAGE_BYTES])
+    third = ChunkStore(directory.files)
+    parts = third.read(IDENTITY, SIZE, 0, 2 * PAGE_BYTES)
+    assert sum(len(part) for _, part in parts) == 2 * PAGE_BYTES
+    for store in (first, second, third):
+        store.close()
 
 
 def test_a_write_into_a_file_that_is_evicted_meanwhile_adds_nothing(

@@ -169,14 +169,10 @@ async def test_an_object_whose_checksum_differs_is_not_kept(
 @pytest.mark.parametrize("size", [MIB, SIZE])
 async def test_an_object_is_checked_before_the_cache_is_closed(tmp_path: Path, size: int) -> None:
     crc = crc32c(content_of(KEY, 0, size))
-    # On a busy machine, a piece may arrive while the queue is full, and is not kept.
-    for _ in range(5):
-        async with mounted(tmp_path / "cache") as mount:
-            for start in range(0, size, PIECE):
-                await mount.read(start, min(PIECE, size - start), size, crc)
-        if verified := mount.metrics()["disk_cache_objects_verified"]:
-            break
-    assert verified > 0
+    async with mounted(tmp_path / "cache") as mount:
+        for start in range(0, size, PIECE):
+            await mount.read(start, min(PIECE, size - start), size, crc)
+    assert mount.metrics()["disk_cache_objects_verified"] > 0
 
 
 @pytest.mark.expects_log("has not answered within 0.5 s")
