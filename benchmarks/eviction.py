@@ -70,6 +70,7 @@ class Ours:
             processor_time=lambda: 0.0,
             random=random.Random(1),
             boot=bytes(16),
+            remove=lambda chunk: self._files.remove(chunk.path),
         )
         self._next = 0.0
         self._chunks: dict[str, Chunk] = {}

@@ -99,10 +99,10 @@ class Cleaner:
         processor_time: Callable[[], float],
         random: Random,
         boot: bytes,
-        remove: Callable[[ChunkId], bool] | None = None,
+        remove: Callable[[ChunkId], bool],
     ) -> None:
         self._files = files
-        self._remove_file = remove or (lambda chunk: files.remove(chunk.path))
+        self._remove_file = remove
         self._account = account
         self._clock = clock
         self._processor_time = processor_time

@@ -45,7 +45,7 @@ class PullPolicy:
         open: time in which the service answers on a new stream: an attempt to connect (10 s) and
             `answer`.
         steady: time after which an open stream counts as progress, so that its end is retried
-            without delay. The service ends every stream after some minutes.
+            without delay. The service ends each stream after at most half an hour.
         first_backoff: upper bound of the first backoff, as for streams of objects.
         max_backoff: upper bound of every backoff: how long names may be unwatched after an outage.
         refused: time between two attempts after the service has refused the stream. An
@@ -141,7 +141,7 @@ class FeedCounters:
     changes_streams_lost: dict[tuple[str, ...], int] = labelled_counter(
         "streams",
         "StreamingPull streams that ended, by reason: a status code in lower case, silence,"
-        " suspended or token_refused. The service ends each stream after some minutes.",
+        " suspended or token_refused. The service ends each stream after at most half an hour.",
         "reason",
     )
     changes_stale_events: int = counter(

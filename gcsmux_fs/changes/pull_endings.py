@@ -5,7 +5,7 @@ Every end is retried, because a mount lives longer than most causes. The rules, 
 - If the service refuses the token, the stream is opened once with a renewed token, without delay.
 - Codes that a retry can change are retried: the first failure without delay, further failures
   after a backoff. A stream that was open for some time counts as progress, so its end is a first
-  failure. The service ends every stream after some minutes, with UNAVAILABLE or OK.
+  failure. The service ends each stream after at most half an hour, with UNAVAILABLE or OK.
 - All other codes are a refusal: the subscription is missing, or the caller may not use it. An
   administrator may repair this, so the stream is tried again slowly.
 """

@@ -6,7 +6,7 @@ import os
 import time
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from gcsmux_fs.control.client import ControlError, control_client
 from gcsmux_fs.control.mounts import own_mounts
@@ -22,6 +22,7 @@ from gcsmux_fs.doctor.checklist import Finding, failure, skipped
 from gcsmux_fs.doctor.local_checks import in_thread
 from gcsmux_fs.fuse.mountinfo import MountEntry, mount_table
 from gcsmux_fs.model.errors import CredentialsError, StorageError
+from gcsmux_fs.notifications.route_survey import outcome
 from gcsmux_fs.settings.json_address import JSON_EMULATOR_VARIABLE
 from gcsmux_fs.settings.pubsub_address import pubsub_address
 from gcsmux_fs.storage.blocking_token import fetch_headers
@@ -30,15 +31,11 @@ from gcsmux_fs.storage.notification_configs import BucketNotifications
 from gcsmux_fs.storage.pubsub_admin import PubsubAdmin, SubscriptionFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gcsmux_fs.control.protocol import Json
     from gcsmux_fs.doctor.subject import Subject
     from gcsmux_fs.settings.service_address import ServiceAddress
 
 __all__ = ["ChangeChecks", "listening_mount"]
-
-_Result = TypeVar("_Result")
 
 _CONSUME = "pubsub.subscriptions.consume"
 # How long a mount of this machine may take to answer, in seconds.
@@ -87,8 +84,8 @@ class ChangeChecks:
         )
         name = str(subject.changes)
         self._mounts = _listening_mounts(name, subject.pubsub)
-        allowed = _outcome(partial(pubsub.allowed, name, [_CONSUME]))
-        self._facts = _outcome(partial(pubsub.subscription, name))
+        allowed = outcome(partial(pubsub.allowed, name, [_CONSUME]))
+        self._facts = outcome(partial(pubsub.subscription, name))
         return subscription_finding(
             name,
             self._facts,
@@ -101,7 +98,7 @@ class ChangeChecks:
         subject = self._subject
         buckets = BucketNotifications(subject.json_address, self._headers, subject.settings.ca_file)
         try:
-            configs = _outcome(partial(buckets.configurations, subject.bucket))
+            configs = outcome(partial(buckets.configurations, subject.bucket))
         finally:
             buckets.close()
         topic = self._facts.topic if isinstance(self._facts, SubscriptionFacts) else None
@@ -113,17 +110,10 @@ class ChangeChecks:
         if not self._mounts:
             # A mount would receive the message in any case, so nothing is pulled beside one.
             name = str(self._subject.changes)
-            published = _outcome(partial(self._pubsub.oldest_message_time, name))
+            published = outcome(partial(self._pubsub.oldest_message_time, name))
         if isinstance(published, float):
             published = max(0.0, time.time() - published)
         return lag_finding(published, self._mounts)
-
-
-def _outcome(call: Callable[[], _Result]) -> _Result | StorageError:
-    try:
-        return call()
-    except StorageError as error:
-        return error
 
 
 def _listening_mounts(subscription: str, pubsub: ServiceAddress) -> list[ListeningMount]:

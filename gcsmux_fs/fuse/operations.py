@@ -63,7 +63,7 @@ class BucketOperations(pyfuse3.Operations):
         dropped meanwhile (`epoch` in fuse_direntplus_link in the kernel's fs/fuse/readdir.c).
         """
         self.max_name_seconds = seconds
-        self.max_listed_seconds = min(seconds, _LISTED_SECONDS)
+        self.max_listed_seconds = _LISTED_SECONDS
 
     def init(self) -> None:
         """Call `on_init`, because libfuse is about to answer FUSE_INIT."""

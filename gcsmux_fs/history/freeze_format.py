@@ -27,7 +27,8 @@ from dataclasses import dataclass, replace
 from json.encoder import encode_basestring
 from typing import TYPE_CHECKING, Any
 
-from gcsmux_fs.history.frozen_names import FrozenNames, end_of_directory
+from gcsmux_fs.history.frozen_names import FrozenNames
+from gcsmux_fs.history.key_ranges import after_prefix
 from gcsmux_fs.model.errors import ConfigError, GcsmuxError
 from gcsmux_fs.model.object_table import NO_CHECKSUM, ObjectTable, Row, Traits, shared_traits
 from gcsmux_fs.settings.rfc3339 import parse_time, show_time
@@ -99,7 +100,7 @@ def lines_of(
     }
     parts = [_line(first)]
     for location, directory in names.directories():
-        end = end_of_directory(location)
+        end = after_prefix(location)
         parts.append(_line({"directory": location}))
         parts += [
             _line({"known": [low, None if high >= end else high]}) for low, high in directory.known
@@ -233,7 +234,7 @@ class _Reader:
         elif "known" in values:
             low, high = values["known"]
             assert self._location is not None
-            self._open().known.add(low, end_of_directory(self._location) if high is None else high)
+            self._open().known.add(low, after_prefix(self._location) if high is None else high)
         elif "directory" in values:
             self._flush()
             self._location = values["directory"]

@@ -19,9 +19,7 @@ from typing import TYPE_CHECKING
 
 from gcsmux_fs.history.frozen_rows import FrozenRows, joined_tables, rows_between
 from gcsmux_fs.history.key_ranges import (
-    END,
     KeyRanges,
-    after_prefix,
     directory_of,
 )
 from gcsmux_fs.model.object_table import ObjectTable, Row
@@ -32,12 +30,7 @@ if TYPE_CHECKING:
     from gcsmux_fs.history.key_ranges import KeyRange
     from gcsmux_fs.model.values import ListingPage
 
-__all__ = ["FrozenDirectory", "FrozenNames", "FrozenPage", "end_of_directory"]
-
-
-def end_of_directory(location: str) -> str:
-    """Return the first key behind all keys of a directory."""
-    return after_prefix(location) if location else END
+__all__ = ["FrozenDirectory", "FrozenNames", "FrozenPage"]
 
 
 @dataclass(slots=True)

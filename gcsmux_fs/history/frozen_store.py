@@ -119,7 +119,7 @@ class FrozenStore:
         if delimiter != _DELIMITER:
             raise Unsupported("frozen names are listed by directory", subject=repr(prefix))
         location = directory_of(prefix)
-        high = min(end_before or END, after_prefix(prefix) if prefix else END)
+        high = min(end_before or END, after_prefix(prefix))
         position = _parse(page_token) if page_token else _Position(max(prefix, start_at))
         start, asked = position.key, False
         while True:

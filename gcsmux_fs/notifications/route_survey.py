@@ -28,6 +28,7 @@ __all__ = [
     "RouteSurvey",
     "check_bucket_exists",
     "check_services_answer",
+    "outcome",
     "survey_route",
     "unknown_route",
 ]
@@ -114,25 +115,25 @@ class RouteSurvey:
 def survey_route(route: ChangeRoute, pubsub: PubsubCalls, buckets: BucketCalls) -> RouteSurvey:
     """Read what exists of a route."""
     topic_name = str(route.topic)
-    topic = _outcome(lambda: pubsub.topic_labels(topic_name))
+    topic = outcome(lambda: pubsub.topic_labels(topic_name))
     exists = isinstance(topic, dict)
     names = [str(name) for name in route.subscriptions]
-    subscriptions = {name: _outcome(partial(pubsub.subscription, name)) for name in names}
+    subscriptions = {name: outcome(partial(pubsub.subscription, name)) for name in names}
     subscribers: dict[str, frozenset[str] | StorageError] = {}
     if route.accounts:
         for name, facts in subscriptions.items():
             if facts is not None and not isinstance(facts, StorageError):
-                subscribers[name] = _outcome(partial(pubsub.members, name, SUBSCRIBER_ROLES))
+                subscribers[name] = outcome(partial(pubsub.members, name, SUBSCRIBER_ROLES))
     return RouteSurvey(
-        agent=_outcome(lambda: buckets.service_agent(buckets.project_number(route.bucket))),
+        agent=outcome(lambda: buckets.service_agent(buckets.project_number(route.bucket))),
         topic=topic,
-        publishers=_outcome(lambda: pubsub.members(topic_name, PUBLISHER_ROLES))
+        publishers=outcome(lambda: pubsub.members(topic_name, PUBLISHER_ROLES))
         if exists
         else frozenset(),
-        configs=_outcome(lambda: buckets.configurations(route.bucket)),
+        configs=outcome(lambda: buckets.configurations(route.bucket)),
         subscriptions=subscriptions,
         subscribers=subscribers,
-        topic_subscriptions=_outcome(lambda: pubsub.topic_subscriptions(topic_name))
+        topic_subscriptions=outcome(lambda: pubsub.topic_subscriptions(topic_name))
         if exists
         else (),
     )
@@ -172,7 +173,7 @@ def unknown_route(route: ChangeRoute, error: StorageError) -> RouteSurvey:
     )
 
 
-def _outcome(call: Callable[[], _Result]) -> _Result | StorageError:
+def outcome(call: Callable[[], _Result]) -> _Result | StorageError:
     """Return the result of a call, or the StorageError that it raises."""
     try:
         return call()

@@ -35,7 +35,7 @@ HISTORY_SETTINGS: tuple[Setting, ...] = (
     Setting(
         name="freeze_file",
         field="freeze_file",
-        type=types.FILE,
+        type=types.FREEZE_FILE,
         heading=HISTORY,
         help="Like --freeze, and write all frozen names to this file. If the file exists and is"
         " complete, the mount shows exactly the names in it, and never asks the service for names.",

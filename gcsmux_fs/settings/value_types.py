@@ -163,6 +163,7 @@ LISTEN_ADDRESS = ValueType(
     lambda address: "" if address is None else str(address),
 )
 FILE = ValueType("FILE", absolute_path, '"/var/log/gcsmux.log"', is_path=True)
+FREEZE_FILE = ValueType("FILE", absolute_path, '"/var/lib/gcsmux/run-7.names"', is_path=True)
 MOUNTPOINT = ValueType("MOUNTPOINT", parse_directory, '"/mnt/my-bucket"', is_path=True)
 DIRECTORY = ValueType("DIR", parse_directory, '"/var/cache/gcsmux"', is_path=True)
 CONFIG_FILE = ValueType("[-]FILE", absolute_path, '"/etc/gcsmux/data.toml"')

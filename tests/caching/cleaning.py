@@ -67,6 +67,7 @@ class OneMount:
             processor_time=lambda: next(ticks),
             random=random.Random(1),
             boot=bytes(16),
+            remove=lambda chunk: self.files.remove(chunk.path),
         )
 
     def write(self, chunk: ChunkId, size: int) -> bool:

@@ -29,6 +29,7 @@ def main(directory: Path, size: int, seed: int) -> None:
         processor_time=time.thread_time,
         random=source,
         boot=bytes(16),
+        remove=lambda chunk: files.remove(chunk.path),
     )
     content = bytes(512 * KIB)
     for number in itertools.count():

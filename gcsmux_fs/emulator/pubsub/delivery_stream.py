@@ -16,6 +16,7 @@ from gcsmux_fs.emulator.protobuf_wire import length_delimited
 from gcsmux_fs.emulator.pubsub.message_delivery import MessageDelivery
 from gcsmux_fs.emulator.pubsub.published_message import MessageReceipt, received_message
 from gcsmux_fs.emulator.pubsub.subscription_queue import LeaseHolder
+from gcsmux_fs.emulator.pubsub.topic_registry import ACK_SECONDS
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid, not_found
 
 if TYPE_CHECKING:
@@ -28,10 +29,8 @@ if TYPE_CHECKING:
     from gcsmux_fs.emulator.pubsub.topic_registry import StoredSubscription
     from gcsmux_fs.storage.pb import pubsub_pb2 as pubsub
 
-__all__ = ["ACK_SECONDS", "DeliveryStream"]
+__all__ = ["DeliveryStream"]
 
-# The acknowledgement deadlines that a stream may ask for, in seconds.
-ACK_SECONDS = range(10, 601)
 # Maximum number of messages and of bytes in one response. The response is well below the limit of
 # clients for one message, which is 4 MiB.
 _MAX_MESSAGES = 1000

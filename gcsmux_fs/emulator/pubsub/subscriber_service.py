@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 from google.protobuf.empty_pb2 import Empty
 
 from gcsmux_fs.emulator.injection.faulty_call import current_call
-from gcsmux_fs.emulator.pubsub.delivery_stream import ACK_SECONDS, DeliveryStream
+from gcsmux_fs.emulator.pubsub.delivery_stream import DeliveryStream
 from gcsmux_fs.emulator.pubsub.message_delivery import MessageDelivery
 from gcsmux_fs.emulator.pubsub.published_message import MessageReceipt, received_message
 from gcsmux_fs.emulator.pubsub.subscription_queue import LeaseHolder
+from gcsmux_fs.emulator.pubsub.topic_registry import ACK_SECONDS
 from gcsmux_fs.emulator.rpc_error import RpcError, invalid
 from gcsmux_fs.model.errors import StatusCode
 from gcsmux_fs.storage.pb import pubsub_pb2 as pubsub
@@ -93,6 +94,8 @@ class SubscriberService:
             while True:
                 changed.clear()
                 subscription = self._registry.subscription(request.subscription)
+                queue = subscription.queue
+                queue.drop_older(time.time() - queue.retention_seconds)
                 leases = delivery.take(
                     clock(),
                     LeaseHolder(),
@@ -102,7 +105,7 @@ class SubscriberService:
                 )
                 if leases or delivery.failure or clock() >= end:
                     break
-                due = subscription.queue.next_due()
+                due = queue.next_due()
                 try:
                     async with asyncio.timeout_at(end if due is None else min(end, due)):
                         await changed.wait()

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
+    "ACK_SECONDS",
     "DEFAULT_ACK_SECONDS",
     "DELETED_TOPIC",
     "StoredSubscription",
@@ -29,7 +30,8 @@ __all__ = [
 # The `topic` of a subscription whose topic has been deleted.
 DELETED_TOPIC = "_deleted-topic_"
 DEFAULT_ACK_SECONDS = 10
-_ACK_SECONDS = range(10, 601)
+# The acknowledgement deadlines that subscriptions and streams may ask for, in seconds.
+ACK_SECONDS = range(10, 601)
 _DEFAULT_RETENTION_SECONDS = 7 * 24 * 3600
 _RETENTION_SECONDS = range(600, 31 * 24 * 3600 + 1)
 _DEFAULT_TTL_SECONDS = 31 * 24 * 3600
@@ -261,7 +263,7 @@ def _complete(settings: pubsub.Subscription) -> None:
     if settings.push_config.push_endpoint:
         raise RpcError(StatusCode.UNIMPLEMENTED, "The emulator does not push messages.")
     settings.ack_deadline_seconds = settings.ack_deadline_seconds or DEFAULT_ACK_SECONDS
-    if settings.ack_deadline_seconds not in _ACK_SECONDS:
+    if settings.ack_deadline_seconds not in ACK_SECONDS:
         raise invalid(f"ack_deadline_seconds is {settings.ack_deadline_seconds}: use 10 to 600.")
     if not settings.HasField("message_retention_duration"):
         settings.message_retention_duration.seconds = _DEFAULT_RETENTION_SECONDS

@@ -64,6 +64,7 @@ class MountedCache(MountedStore):
             processor_time=lambda: next(ticks) / 1_000_000,
             random=Random(1),
             boot=boot,
+            remove=lambda chunk: self.files.remove(chunk.path),
         )
 
     def write(self, written: CachedObject, offset: int, length: int) -> bool:
